@@ -1,0 +1,138 @@
+//! `foretune dataset build`: candles become examples.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use clap::Args;
+use dataset::{Datasheet, Split};
+use serde_json::json;
+
+use crate::arguments::Global;
+use crate::flow::examples::{self, Built, WorldName};
+use crate::output::Printed;
+use crate::settings::Settings;
+
+/// Builds leak-free training, validation and test examples from candles.
+///
+/// Labels are outcomes over the horizon; the parts are contiguous in time,
+/// purged and embargoed; only the training part is balanced. The directory is
+/// written whole or not at all and replaces an older data set of that name.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Writes:
+  examples.jsonl                 training conversations, balanced
+  validation.jsonl, test.jsonl   later in time, in their natural mix
+  datasheet.md, datasheet.json   counts, effective sizes, class mix, spans
+  templates/                     the templates used
+  manifest.json                  settings and sha256 of inputs and outputs
+  world.json, candles/           with --world: the truth, and the candles made
+
+Examples:
+  foretune dataset build                                bundled candles, into ./dataset
+  foretune dataset build --data user_data/data/binance --out dataset-binance
+  foretune dataset build --world planted --out planted  a world whose rule is known
+  foretune dataset build --set dataset.horizon_hours=24 --json")]
+pub(crate) struct Typed {
+    /// Directory of the data set
+    #[arg(long, value_name = "DIR", default_value = "dataset")]
+    out: PathBuf,
+    /// Where the candles come from.
+    #[command(flatten)]
+    input: Input,
+}
+
+/// Flags about candles, shared with `quickstart`.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct Input {
+    /// freqtrade data directory [default: the bundled candles]
+    #[arg(long, value_name = "DIR", conflicts_with = "world")]
+    pub(crate) data: Option<PathBuf>,
+    /// Use a synthetic world whose truth is known instead of candles from files
+    #[arg(long, value_enum, value_name = "NAME")]
+    pub(crate) world: Option<WorldName>,
+    /// Decisions in the synthetic world [default: 2400]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(60..=100_000), requires = "world")]
+    pub(crate) blocks: Option<u32>,
+    /// Fear & Greed file (CSV, or JSON as published)
+    #[arg(long, value_name = "FILE", conflicts_with = "world")]
+    pub(crate) fear_greed: Option<PathBuf>,
+    /// Seed of everything random
+    #[arg(long, value_name = "N")]
+    pub(crate) seed: Option<u32>,
+}
+
+impl Input {
+    /// Returns the synthetic world asked for, if any, and its size.
+    pub(crate) fn world(&self) -> Option<(WorldName, usize)> {
+        let blocks = self.blocks.map_or(dataset::world::BLOCKS, |blocks| blocks as usize);
+        self.world.map(|name| (name, blocks))
+    }
+
+    /// Returns the settings these flags stand for, by dotted key.
+    pub(crate) fn flags(&self) -> Vec<(&'static str, String)> {
+        let mut flags = Vec::new();
+        let quoted = |path: &PathBuf| toml::Value::String(path.display().to_string()).to_string();
+        if let Some(directory) = &self.data {
+            flags.push(("data.directory", quoted(directory)));
+        }
+        if let Some(file) = &self.fear_greed {
+            flags.push(("data.fear_greed", quoted(file)));
+        }
+        if let Some(seed) = self.seed {
+            for key in ["dataset.seed", "train.seed", "evaluate.seed"] {
+                flags.push((key, seed.to_string()));
+            }
+        }
+        flags
+    }
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// On faulty candles or settings, too few bars for a class, or on Ctrl-C.
+pub(crate) fn run(typed: &Typed, global: &Global) -> anyhow::Result<Printed> {
+    let settings = Settings::resolve(global, &typed.input.flags())?;
+    let built = examples::build(&settings, typed.input.world(), &typed.out)?;
+    let Built {
+        dataset,
+        notes,
+        world,
+        ..
+    } = &built;
+    let data = json!({
+        "directory": typed.out,
+        "datasheet": dataset.datasheet,
+        "world": world,
+        "notes": notes,
+    });
+    let mut text = summary(&dataset.datasheet);
+    let _ = write!(text, "written to {}", typed.out.display());
+    Ok(Printed::new(data, text))
+}
+
+/// Returns counts and class mix, a line per part.
+pub(crate) fn summary(sheet: &Datasheet) -> String {
+    let mut out = String::new();
+    for split in Split::ALL {
+        let Some(part) = sheet.splits.get(&split) else {
+            continue;
+        };
+        let mix: Vec<String> = part
+            .classes
+            .iter()
+            .map(|(class, count)| format!("{class} {count}"))
+            .collect();
+        let _ = writeln!(
+            out,
+            "{:<10} {:>6} examples (effective {:.0}): {}; {} to {}",
+            split.as_str(),
+            part.n,
+            part.effective_n,
+            mix.join(", "),
+            part.first_decision,
+            part.last_outcome
+        );
+    }
+    out
+}

@@ -1,0 +1,132 @@
+//! `foretune evaluate`: did the adapter learn anything that holds out of sample?
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use clap::Args;
+use serve::evaluation::Verdict;
+use serve::report::Report;
+
+use super::export;
+use crate::arguments::Global;
+use crate::exit::{Exit, Stop};
+use crate::flow::evaluation::{self, Input};
+use crate::flow::llama::Outcome;
+use crate::flow::{base, examples};
+use crate::output::Printed;
+use crate::run::Run;
+use crate::settings::Settings;
+
+/// Judges the adapter on the held-out span and writes the report.
+///
+/// Scores base model, adapter, majority class, persistence and a logistic
+/// regression on the same non-overlapping decisions of the test part, with
+/// time-block bootstrap intervals. Probabilities come from the logits of the
+/// decision's tokens and are calibrated on the validation part.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Writes into the run directory:
+  report.html, report.json   the page and its numbers
+  decisions.jsonl            every arm's decisions with probabilities and outcomes
+
+Examples:
+  foretune evaluate runs/quickstart
+  foretune evaluate runs/quickstart --json | jq '.arms[] | {name, accuracy}'
+  foretune evaluate runs/quickstart --gate    exit code 5 unless the edge is real")]
+pub(crate) struct Typed {
+    /// Run directory
+    #[arg(value_name = "RUN")]
+    run: PathBuf,
+    /// Exit with code 5 unless the interval of the edge over the majority class is above zero
+    #[arg(long)]
+    gate: bool,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// When the run, its data set or its base model cannot be used, or on Ctrl-C.
+pub(crate) fn run(typed: &Typed, global: &Global) -> anyhow::Result<Printed> {
+    let settings = Settings::resolve(global, &[])?;
+    let run = Run::open(&typed.run)?;
+    let (dataset, world) = examples::read(&run.dataset())?;
+    let base = base::load(&run.record.model, &base::fetch(&run.record.model)?)?;
+    export::same_base(&run, &base.sha256)?;
+    let adapter = run.adapter(base.decoder.config())?;
+    let check = earlier_check(&run)?;
+    let warnings: Vec<String> = match &check {
+        Some(_) => Vec::new(),
+        None => vec!["the adapter was not compared with llama.cpp (`foretune check`)".to_owned()],
+    };
+    let settings = Settings {
+        train: run.record.settings.train.clone(),
+        ..settings
+    };
+    let evaluated = evaluation::evaluate(
+        &settings,
+        Input {
+            run: &run,
+            base: &base,
+            adapter: &adapter,
+            dataset: &dataset,
+            world: world.as_ref(),
+            check: check.as_ref(),
+            warnings: &warnings,
+            timings: Vec::new(),
+        },
+    )?;
+    let edge = evaluated.report.evaluation.edge_over_majority_interval;
+    let refused = typed.gate && edge.map(Verdict::of) != Some(Verdict::Better);
+    let mut text = text(&evaluated.report);
+    if refused {
+        text += "refused: the edge over the majority class is not above zero\n";
+    }
+    let _ = write!(text, "page: {}", evaluated.html.display());
+    Ok(Printed {
+        data: serde_json::to_value(&evaluated.report)?,
+        text,
+        exit: if refused { Exit::Refused } else { Exit::Success },
+    })
+}
+
+fn earlier_check(run: &Run) -> Result<Option<Outcome>, Stop> {
+    let path = run.folder.join("check.json");
+    let Ok(text) = std::fs::read_to_string(&path) else {
+        return Ok(None);
+    };
+    serde_json::from_str(&text).map(Some).map_err(|error| {
+        Stop::new(Exit::Usage, format!("`{}`: {error}", path.display())).hint("run `foretune check` again")
+    })
+}
+
+/// Returns the arms as a table and the findings as sentences.
+pub(crate) fn text(report: &Report) -> String {
+    let evaluation = &report.evaluation;
+    let percent = (evaluation.evaluation.level * 100.0).round();
+    let mut out = format!(
+        "{} decisions in {} independent blocks, {} to {}; {percent:.0} % intervals\n",
+        evaluation.evaluation.n, evaluation.evaluation.effective_n, evaluation.evaluation.from, evaluation.evaluation.to
+    );
+    let _ = writeln!(out, "{:<12} {:>24} {:>24} {:>22}", "", "accuracy %", "balanced %", "log loss");
+    for arm in &evaluation.arms {
+        let share = |value: f64, interval: stats::Interval| {
+            format!("{:.1} [{:.1}, {:.1}]", value * 100.0, interval.low * 100.0, interval.high * 100.0)
+        };
+        let loss = match (arm.log_loss, arm.log_loss_interval) {
+            (Some(value), Some(interval)) => format!("{value:.3} [{:.3}, {:.3}]", interval.low, interval.high),
+            _ => "-".to_owned(),
+        };
+        let _ = writeln!(
+            out,
+            "{:<12} {:>24} {:>24} {:>22}",
+            arm.name,
+            share(arm.accuracy, arm.accuracy_interval),
+            share(arm.balanced_accuracy, arm.balanced_accuracy_interval),
+            loss
+        );
+    }
+    for finding in &evaluation.findings {
+        let _ = writeln!(out, "- {}", finding.text);
+    }
+    out
+}

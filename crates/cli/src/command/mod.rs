@@ -1,0 +1,32 @@
+//! One file per command. Each has the arguments as typed and a `run` that
+//! validates them, calls the libraries and returns what is to be printed.
+
+pub(crate) mod check;
+pub(crate) mod data_inspect;
+pub(crate) mod dataset_build;
+pub(crate) mod evaluate;
+pub(crate) mod export;
+pub(crate) mod init;
+pub(crate) mod quickstart;
+pub(crate) mod train_sft;
+
+use crate::arguments::{Arguments, Command, Data, Dataset, Train};
+use crate::output::Printed;
+
+/// Runs the command that was typed.
+///
+/// # Errors
+/// As the command.
+pub(crate) fn run(arguments: Arguments) -> anyhow::Result<Printed> {
+    let global = &arguments.global;
+    match arguments.command {
+        Command::Quickstart(typed) => quickstart::run(&typed, global),
+        Command::Init(typed) => init::run(&typed, global),
+        Command::Data(Data::Inspect(typed)) => data_inspect::run(typed, global),
+        Command::Dataset(Dataset::Build(typed)) => dataset_build::run(&typed, global),
+        Command::Train(Train::Sft(typed)) => train_sft::run(&typed, global),
+        Command::Export(typed) => export::run(&typed, global),
+        Command::Check(typed) => check::run(&typed, global),
+        Command::Evaluate(typed) => evaluate::run(&typed, global),
+    }
+}

@@ -1,0 +1,167 @@
+//! Candles become a data set on disk, from files or from a synthetic world.
+
+use std::path::{Path, PathBuf};
+
+use clap::ValueEnum;
+use dataset::{Dataset, DatasetError, Stage, world};
+use market::freqtrade::{self, CandleKind};
+use serde::{Deserialize, Serialize};
+
+use super::data;
+use crate::progress::Progress;
+use crate::settings::Settings;
+use crate::{files, interrupt, output};
+
+/// The truth about a synthetic world, in the data set's directory.
+const WORLD_FILE: &str = "world.json";
+
+/// A synthetic world.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum WorldName {
+    /// A rule visible in the prompt's words predicts the label
+    Planted,
+    /// A rule visible only in the prompt's digits predicts the label
+    PlantedDigits,
+    /// A random walk: there is nothing to learn
+    Null,
+}
+
+impl WorldName {
+    /// Returns the name as typed.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Planted => "planted",
+            Self::PlantedDigits => "planted-digits",
+            Self::Null => "null",
+        }
+    }
+}
+
+/// What is known about a synthetic world.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct World {
+    /// Its name.
+    pub(crate) name: String,
+    /// The rule that predicts the label, if there is one.
+    pub(crate) rule: Option<String>,
+    /// The accuracy of the best possible predictor, if it is known.
+    pub(crate) bayes_accuracy: Option<f64>,
+}
+
+/// A data set just built.
+#[derive(Debug)]
+pub(crate) struct Built {
+    /// The examples.
+    pub(crate) dataset: Dataset,
+    /// The truth, for a synthetic world.
+    pub(crate) world: Option<World>,
+    /// Where the candles are.
+    pub(crate) candles: PathBuf,
+    /// Choices made for the user.
+    pub(crate) notes: Vec<String>,
+}
+
+/// Builds a data set and writes it to `out`.
+///
+/// # Errors
+/// As the readers and [`dataset::build`]; on Ctrl-C nothing is left behind.
+pub(crate) fn build(
+    settings: &Settings,
+    world: Option<(WorldName, usize)>,
+    out: &Path,
+) -> anyhow::Result<Built> {
+    let Some((name, blocks)) = world else {
+        let candles = data::load(settings)?;
+        for note in &candles.notes {
+            output::warn(note);
+        }
+        let dataset = render(&settings.dataset, &candles.bars, candles.sentiment.as_ref())?;
+        dataset.write(out)?;
+        return Ok(Built {
+            dataset,
+            world: None,
+            candles: candles.directory,
+            notes: candles.notes,
+        });
+    };
+    let seed = settings.dataset.seed;
+    let made = match name {
+        WorldName::Planted => world::planted(seed, blocks)?,
+        WorldName::PlantedDigits => world::planted_digits(seed, blocks)?,
+        WorldName::Null => world::null(seed, blocks)?,
+    };
+    let chosen = dataset::DatasetSettings {
+        seed,
+        prompt_template: settings.dataset.prompt_template.clone(),
+        completion_templates: settings.dataset.completion_templates.clone(),
+        ..made.settings
+    };
+    let dataset = render(&chosen, &made.bars, None)?;
+    dataset.write(out)?;
+    let folder = out.join("candles");
+    for bars in &made.bars {
+        let path = freqtrade::path_in(&folder, &bars.instrument, bars.timeframe, &CandleKind::Spot);
+        files::create_directory(&folder)?;
+        freqtrade::write(&path, bars)?;
+    }
+    let world = World {
+        name: made.name,
+        rule: made.rule,
+        bayes_accuracy: made.bayes_accuracy,
+    };
+    files::write_json(&out.join(WORLD_FILE), &world)?;
+    Ok(Built {
+        dataset,
+        world: Some(world),
+        candles: folder,
+        notes: vec![format!(
+            "synthetic world `{}`: its own horizon, label and decision times replace those of [dataset]",
+            name.as_str()
+        )],
+    })
+}
+
+/// Reads a data set and, for a synthetic world, its truth.
+///
+/// # Errors
+/// When the directory holds no data set or an altered one.
+pub(crate) fn read(directory: &Path) -> anyhow::Result<(Dataset, Option<World>)> {
+    let dataset = Dataset::read(directory)?;
+    let path = directory.join(WORLD_FILE);
+    let world = match std::fs::read(&path) {
+        Ok(bytes) => Some(serde_json::from_slice(&bytes).map_err(|error| {
+            crate::exit::Stop::new(crate::exit::Exit::Data, format!("`{}`: {error}", path.display()))
+        })?),
+        Err(_) => None,
+    };
+    Ok((dataset, world))
+}
+
+fn render(
+    settings: &dataset::DatasetSettings,
+    bars: &[market::Bars],
+    sentiment: Option<&market::sentiment::FearGreed>,
+) -> Result<Dataset, DatasetError> {
+    let mut shown: Option<(Stage, Progress)> = None;
+    let result = dataset::build(settings, bars, sentiment, &mut |state| {
+        if shown.as_ref().is_none_or(|(stage, _)| *stage != state.stage) {
+            let (title, unit) = match state.stage {
+                Stage::Instruments => ("indicators and labels", "instruments"),
+                Stage::Examples => ("examples", "examples"),
+            };
+            let bar = Progress::start(title, unit, Some(state.total as u64));
+            if let Some((_, old)) = shown.replace((state.stage, bar)) {
+                old.finish();
+            }
+        }
+        if let Some((_, bar)) = &mut shown {
+            bar.set(state.done as u64);
+        }
+        interrupt::flow()
+    });
+    if let Some((_, bar)) = shown {
+        bar.finish();
+    }
+    result
+}

@@ -1,0 +1,259 @@
+//! Our greedy answers beside those of llama.cpp, which loads the base model's
+//! GGUF and the exported adapter as any user would.
+
+use std::path::Path;
+
+use anyhow::Context;
+use dataset::Example;
+use model::{Lora, generate};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::base::Base;
+use super::compare::{self, Comparison, Step, Verdict};
+use crate::exit::{Exit, Stop};
+use crate::progress::Progress;
+use crate::python::Environment;
+use crate::settings::Check;
+use crate::{bundled, files, interrupt, output};
+
+/// Alternatives kept of each step, on both sides.
+const ALTERNATIVES: usize = 10;
+
+/// The rule, as the report states it.
+pub(crate) const RULE: &str = "Greedy token ids are equal up to the first position where they differ; \
+there, each engine gives the other's token a log-probability at most `tie` nats below its own \
+(a numerical tie). Nothing after a tie is compared. Everything else is a mismatch.";
+
+/// The outcome of a check.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Outcome {
+    /// Whether no answer is a mismatch and enough have the form.
+    pub(crate) passed: bool,
+    /// [`RULE`].
+    pub(crate) rule: String,
+    /// The tolerance of a tie, nats.
+    pub(crate) tie: f64,
+    /// The client: package and version.
+    pub(crate) client: String,
+    /// Prompts compared.
+    pub(crate) prompts: usize,
+    /// Answers equal to the end.
+    pub(crate) exact: usize,
+    /// Answers equal up to a numerical tie.
+    pub(crate) ties: usize,
+    /// Answers that differ otherwise.
+    pub(crate) mismatches: usize,
+    /// Share of llama.cpp's answers that read `DECISION: BUY|SELL|HOLD - ...`.
+    pub(crate) form_rate: f64,
+    /// The share wanted.
+    pub(crate) form_rate_wanted: f64,
+    /// Largest difference in log-probability over all equal tokens, nats.
+    pub(crate) largest_drift: f64,
+    /// Prompt by prompt.
+    pub(crate) answers: Vec<Answer>,
+}
+
+/// One prompt's answers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Answer {
+    /// The example.
+    pub(crate) id: String,
+    /// What foretune wrote.
+    pub(crate) ours: String,
+    /// What llama.cpp wrote.
+    pub(crate) theirs: String,
+    /// How they compare.
+    #[serde(flatten)]
+    pub(crate) comparison: Comparison,
+}
+
+#[derive(Deserialize)]
+struct Response {
+    #[serde(default)]
+    error: Option<String>,
+    #[serde(default)]
+    log: Vec<String>,
+    #[serde(default)]
+    library: String,
+    #[serde(default)]
+    version: String,
+    #[serde(default)]
+    results: Vec<Reply>,
+}
+
+#[derive(Deserialize)]
+struct Reply {
+    text: String,
+    finish: String,
+    positions: Vec<Position>,
+}
+
+#[derive(Deserialize)]
+struct Position {
+    id: u32,
+    logprob: f64,
+    top: Vec<Candidate>,
+}
+
+#[derive(Deserialize)]
+struct Candidate {
+    id: u32,
+    logprob: f64,
+}
+
+/// Answers the prompts of `examples` with both engines and compares.
+///
+/// # Errors
+/// When the environment or the client fails, or on Ctrl-C. A mismatch is not an
+/// error but an [`Outcome`].
+pub(crate) fn check(
+    base: &Base,
+    gguf: &Path,
+    adapter: &Lora,
+    adapter_gguf: &Path,
+    examples: &[&Example],
+    settings: &Check,
+) -> anyhow::Result<Outcome> {
+    let environment = environment()?;
+    let prompts = base.text.prompts(examples)?;
+    let mut bar = Progress::start("answer", "prompts", Some(prompts.len() as u64));
+    let ours = generate::greedy(
+        &base.decoder,
+        Some(adapter),
+        &prompts,
+        settings.max_new_tokens,
+        &base.text.stop,
+        ALTERNATIVES,
+        &mut |done, _| {
+            bar.set(done as u64);
+            interrupt::flow()
+        },
+    );
+    bar.finish();
+    let ours = ours?;
+    let response = ask(&environment, base, gguf, adapter_gguf, &prompts, settings)?;
+    let mut answers = Vec::with_capacity(examples.len());
+    for ((example, generated), reply) in examples.iter().zip(&ours).zip(&response.results) {
+        let our_steps: Vec<Step> = generated.steps.iter().map(our_step).collect();
+        let their_steps: Vec<Step> = reply.positions.iter().map(their_step).collect();
+        let ended = generated.stopped || reply.finish != "length";
+        answers.push(Answer {
+            id: example.id.clone(),
+            ours: base.text.tokenizer.decode_plain(&generated.tokens())?,
+            theirs: reply.text.clone(),
+            comparison: compare::compare(&our_steps, &their_steps, ended, settings.tie),
+        });
+    }
+    Ok(outcome(answers, format!("{} {}", response.library, response.version), settings))
+}
+
+/// Returns the Python environment of the client, making it on first use.
+fn environment() -> anyhow::Result<Environment> {
+    let cache = weights::source::default_cache_dir()?;
+    output::note("  client: llama.cpp from PyPI, in an environment of foretune's own");
+    Environment::prepare(&cache, "llama-cpp", bundled::LLAMA_REQUIREMENTS)
+}
+
+fn ask(
+    environment: &Environment,
+    base: &Base,
+    gguf: &Path,
+    adapter_gguf: &Path,
+    prompts: &[Vec<u32>],
+    settings: &Check,
+) -> anyhow::Result<Response> {
+    let folder = tempfile::Builder::new()
+        .prefix("foretune-check-")
+        .tempdir()
+        .context("cannot create a temporary directory")?;
+    let script = folder.path().join("llama_client.py");
+    let request_path = folder.path().join("request.json");
+    let response_path = folder.path().join("response.json");
+    files::write(&script, bundled::LLAMA_CLIENT.as_bytes())?;
+    let numbered: Vec<_> = prompts
+        .iter()
+        .enumerate()
+        .map(|(id, tokens)| json!({"id": id, "tokens": tokens}))
+        .collect();
+    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let request = json!({
+        "model": std::path::absolute(gguf).context("cannot resolve the model's path")?,
+        "adapter": std::path::absolute(adapter_gguf).context("cannot resolve the adapter's path")?,
+        "prompts": numbered,
+        "max_tokens": settings.max_new_tokens,
+        "threads": threads,
+        "n_probs": ALTERNATIVES,
+        "stop_tokens": base.text.stop,
+    });
+    files::write_json(&request_path, &request)?;
+    let (_, complaint) = environment.run(&script, &[&request_path, &response_path])?;
+    let failed = |message: String| Stop::new(Exit::Environment, message);
+    let bytes = std::fs::read(&response_path)
+        .map_err(|_| failed(format!("the llama.cpp client gave no answer: {complaint}")))?;
+    let response: Response = serde_json::from_slice(&bytes)
+        .map_err(|error| failed("the llama.cpp client's answer cannot be read".to_owned()).caused_by(error))?;
+    if let Some(error) = response.error {
+        let mut message = format!("llama.cpp: {error}");
+        if !response.log.is_empty() {
+            message += &format!(" ({})", response.log.join(" / "));
+        }
+        return Err(failed(message).into());
+    }
+    if response.results.len() != prompts.len() {
+        let message = format!(
+            "the llama.cpp client answered {} of {} prompts",
+            response.results.len(),
+            prompts.len()
+        );
+        return Err(failed(message).into());
+    }
+    Ok(response)
+}
+
+fn outcome(answers: Vec<Answer>, client: String, settings: &Check) -> Outcome {
+    let count = |verdict: Verdict| {
+        let of = |answer: &&Answer| answer.comparison.verdict == verdict;
+        answers.iter().filter(of).count()
+    };
+    let formed = answers
+        .iter()
+        .filter(|answer| dataset::parse_answer(answer.theirs.trim()).is_some())
+        .count();
+    let form_rate = formed as f64 / answers.len().max(1) as f64;
+    let mismatches = count(Verdict::Mismatch);
+    Outcome {
+        passed: mismatches == 0 && form_rate >= settings.form_rate,
+        rule: RULE.to_owned(),
+        tie: settings.tie,
+        client,
+        prompts: answers.len(),
+        exact: count(Verdict::Exact),
+        ties: count(Verdict::Tie),
+        mismatches,
+        form_rate,
+        form_rate_wanted: settings.form_rate,
+        largest_drift: answers
+            .iter()
+            .map(|answer| answer.comparison.largest_drift)
+            .fold(0.0, f64::max),
+        answers,
+    }
+}
+
+fn our_step(step: &generate::Step) -> Step {
+    let chosen = step.top.iter().find(|(token, _)| *token == step.token);
+    Step {
+        token: step.token,
+        log_probability: chosen.map_or(f64::NAN, |(_, value)| f64::from(*value)),
+        others: step.top.iter().map(|(token, value)| (*token, f64::from(*value))).collect(),
+    }
+}
+
+fn their_step(position: &Position) -> Step {
+    Step {
+        token: position.id,
+        log_probability: position.logprob,
+        others: position.top.iter().map(|other| (other.id, other.logprob)).collect(),
+    }
+}

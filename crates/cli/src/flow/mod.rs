@@ -1,0 +1,14 @@
+//! The steps that commands share. Each takes settings and returns data; what
+//! the person watching needs to know goes through `progress` and `output`.
+
+pub(crate) mod arms;
+pub(crate) mod base;
+pub(crate) mod compare;
+pub(crate) mod data;
+pub(crate) mod evaluation;
+pub(crate) mod examples;
+pub(crate) mod llama;
+pub(crate) mod report;
+pub(crate) mod select;
+pub(crate) mod text;
+pub(crate) mod training;

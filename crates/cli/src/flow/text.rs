@@ -1,0 +1,109 @@
+//! Examples as tokens, by the base model's own tokenizer and chat template.
+
+use dataset::{Decision, Example};
+use model::score::DecisionTokens;
+use model::{ChatMessage, ChatTemplate, Encoded, Tokenizer, encode_conversation, encode_prompt};
+
+use crate::exit::{Exit, Stop};
+
+/// A base model's way with text.
+pub(crate) struct Text {
+    /// Text to tokens and back.
+    pub(crate) tokenizer: Tokenizer,
+    /// Conversations to text.
+    pub(crate) template: ChatTemplate,
+    /// The tokens by which an answer states its decision, in the order of
+    /// [`Decision::ALL`].
+    pub(crate) decisions: DecisionTokens,
+    /// Tokens that end an answer.
+    pub(crate) stop: Vec<u32>,
+}
+
+impl std::fmt::Debug for Text {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Text")
+            .field("decisions", &self.decisions)
+            .field("stop", &self.stop)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Text {
+    /// Derives the decision and stop tokens.
+    ///
+    /// # Errors
+    /// When the tokenizer does not tell the decisions apart.
+    pub(crate) fn new(tokenizer: Tokenizer, template: ChatTemplate, eos: &[u32]) -> anyhow::Result<Self> {
+        let answers: Result<Vec<Vec<u32>>, _> = Decision::ALL
+            .iter()
+            .map(|decision| tokenizer.encode(answer_start(*decision).trim_end()))
+            .collect();
+        let decisions = DecisionTokens::derive(&answers?)?;
+        let mut stop = eos.to_vec();
+        stop.extend(tokenizer.token_id(template.eos_token()));
+        stop.sort_unstable();
+        stop.dedup();
+        Ok(Self {
+            tokenizer,
+            template,
+            decisions,
+            stop,
+        })
+    }
+
+    /// Encodes examples with their answers, for training.
+    ///
+    /// # Errors
+    /// With the id of the first example that does not fit `max_tokens` or whose
+    /// answer the template or the tokenizer changes.
+    pub(crate) fn conversations(&self, examples: &[&Example], max_tokens: usize) -> anyhow::Result<Vec<Encoded>> {
+        examples
+            .iter()
+            .map(|example| {
+                let messages: Vec<ChatMessage> = example
+                    .messages
+                    .iter()
+                    .map(|message| ChatMessage::new(&message.role, &message.content))
+                    .collect();
+                let encoded =
+                    encode_conversation(&self.tokenizer, &self.template, &messages, &example.id, max_tokens)?;
+                self.check_decision(example, &encoded)?;
+                Ok(encoded)
+            })
+            .collect()
+    }
+
+    /// Encodes the prompts of examples, ready for an answer.
+    ///
+    /// # Errors
+    /// When the template cannot be rendered.
+    pub(crate) fn prompts(&self, examples: &[&Example]) -> anyhow::Result<Vec<Vec<u32>>> {
+        examples
+            .iter()
+            .map(|example| {
+                let message = ChatMessage::new("user", example.prompt());
+                Ok(encode_prompt(&self.tokenizer, &self.template, &[message])?)
+            })
+            .collect()
+    }
+
+    /// Asserts that scoring reads the tokens that training wrote.
+    fn check_decision(&self, example: &Example, encoded: &Encoded) -> Result<(), Stop> {
+        let label = &self.decisions.labels[example.label.index()];
+        let expected = [&self.decisions.lead[..], label].concat();
+        if encoded.tokens[encoded.prompt_len..].starts_with(&expected) {
+            return Ok(());
+        }
+        let message = format!(
+            "example `{}`: its answer does not start with the tokens of `{}` after this prompt",
+            example.id,
+            answer_start(example.label)
+        );
+        Err(Stop::new(Exit::Model, message).hint("the tokenizer merges the answer's start with the prompt's end"))
+    }
+}
+
+fn answer_start(decision: Decision) -> String {
+    format!("DECISION: {decision} - ")
+}

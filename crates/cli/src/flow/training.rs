@@ -1,0 +1,115 @@
+//! A training from a data set to a run directory.
+
+use std::path::Path;
+
+use dataset::{Dataset, Example};
+use model::Lora;
+use train::sft::RunFiles;
+use train::{Event, Validation};
+use weights::peft::{self, PeftConfig};
+
+use super::base::Base;
+use super::select;
+use crate::progress::Progress;
+use crate::run::{Record, Run, Training};
+use crate::settings::Settings;
+use crate::{files, interrupt, memory, output};
+
+/// Trains an adapter on the training part of `dataset`, read from
+/// `dataset_folder`, and writes the run directory `folder`. An older run there
+/// is replaced unless `resume` continues from its checkpoint.
+///
+/// # Errors
+/// When an example does not fit the model, the loss is not finite, the disk is
+/// full, or on Ctrl-C (after a checkpoint).
+pub(crate) fn train(
+    settings: &Settings,
+    dataset: &Dataset,
+    dataset_folder: &Path,
+    base: &Base,
+    folder: &Path,
+    resume: bool,
+) -> anyhow::Result<(Run, Lora)> {
+    let chosen = select::training(&dataset.train, settings.train.max_examples);
+    let examples = base.text.conversations(&chosen, settings.train.max_tokens)?;
+    let validation = validation(settings, dataset, base)?;
+    let mut lora = Lora::new(base.decoder.config(), settings.train.lora()?, settings.train.seed)?;
+    files::create_directory(folder)?;
+    files::write(&folder.join("settings.toml"), settings.to_toml()?.as_bytes())?;
+    let run_files = RunFiles {
+        directory: folder,
+        resume,
+        base_sha256: &base.sha256,
+    };
+    let mut bar = Progress::start("train", "steps", None);
+    let mut accuracy = String::new();
+    let trained = train::sft(
+        &base.decoder,
+        &mut lora,
+        &examples,
+        Some(&validation),
+        &settings.train,
+        Some(run_files),
+        &mut |event| {
+            match event {
+                Event::Step(step) => {
+                    bar.set_total(step.total_steps as u64);
+                    bar.set_note(format!(
+                        "loss {:.3}, {:.0} tokens/s{accuracy}",
+                        step.loss, step.tokens_per_second
+                    ));
+                    bar.set(step.step as u64);
+                }
+                Event::Validated(found) => {
+                    accuracy = format!(
+                        ", validation loss {:.3}, decisions {:.0} %",
+                        found.validation_loss,
+                        found.validation_decision_accuracy * 100.0
+                    );
+                }
+            }
+            interrupt::flow()
+        },
+    );
+    bar.finish();
+    let summary = trained?;
+    let config = PeftConfig {
+        base_model_name_or_path: base.source.clone(),
+    };
+    let tensors = lora.to_tensors(base.decoder.config());
+    peft::write(&folder.join("adapter"), &tensors, &config)?;
+    let training = Training {
+        examples_available: dataset.train.len(),
+        examples: summary.examples,
+        steps: summary.steps,
+        tokens: summary.tokens,
+        supervised_tokens: summary.supervised_tokens,
+        tokens_per_second: summary.tokens_per_second,
+        wall_seconds: summary.wall_seconds,
+        peak_memory_bytes: memory::peak_bytes(),
+        parameters: lora.parameters(),
+        history: summary.history,
+        validations: summary.validations,
+    };
+    let record = Record::new(settings, &base.sha256, dataset_folder, training)?;
+    let run = Run::write(folder, record)?;
+    Ok((run, lora))
+}
+
+/// Returns held-out examples to watch while training.
+fn validation(settings: &Settings, dataset: &Dataset, base: &Base) -> anyhow::Result<Validation> {
+    let most = settings.train.validation_examples;
+    let chosen: Vec<&Example> = if most == 0 {
+        Vec::new()
+    } else {
+        select::decisions(&dataset.validation, dataset.settings.horizon(), most)
+    };
+    if chosen.is_empty() {
+        output::warn("no validation during training: `train.validation_examples` is 0");
+    }
+    Ok(Validation {
+        examples: base.text.conversations(&chosen, settings.train.max_tokens)?,
+        labels: chosen.iter().map(|example| example.label.index()).collect(),
+        tokens: base.text.decisions.clone(),
+    })
+}

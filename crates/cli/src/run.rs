@@ -1,0 +1,231 @@
+//! A run: one training, one directory.
+//!
+//! ```text
+//! manifest.json                     what was trained on what, with digests (this module)
+//! settings.toml  metrics.jsonl      settings and progress of the training
+//! checkpoint.safetensors  adapter/  to resume from, and the adapter as PEFT has it
+//! adapter.gguf                      the adapter for llama.cpp (`export`)
+//! check.json                        the comparison with llama.cpp (`check`)
+//! decisions.jsonl                   every arm's test decisions (`evaluate`)
+//! report.json  report.html          the evaluation and its page (`evaluate`)
+//! dataset/                          the examples, for a quickstart
+//! ```
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use model::Lora;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use train::{StepRecord, ValidationRecord};
+use weights::{ModelConfig, peft};
+
+use crate::exit::{Exit, Stop};
+use crate::files;
+use crate::settings::Settings;
+
+/// The layout of [`Record`].
+const SCHEMA: u32 = 1;
+const RECORD: &str = "manifest.json";
+/// What a training writes.
+const FILES: [&str; 4] = [
+    "settings.toml",
+    "metrics.jsonl",
+    "adapter/adapter_config.json",
+    "adapter/adapter_model.safetensors",
+];
+
+/// What a run directory holds, as shown in `--help`.
+pub(crate) const LAYOUT: &str = "\
+A run directory:
+  manifest.json               what was trained on what, with digests
+  settings.toml               the settings it was trained with
+  metrics.jsonl               loss and speed by step
+  adapter/                    the adapter as PEFT loads it
+  adapter.gguf                the adapter as llama.cpp loads it (export)
+  check.json                  the comparison with llama.cpp (check)
+  decisions.jsonl             every arm's decisions on the test span (evaluate)
+  report.json, report.html    the evaluation and its page (evaluate)
+  dataset/                    the examples (quickstart)";
+
+/// A run directory.
+#[derive(Clone, Debug)]
+pub(crate) struct Run {
+    /// Where it is.
+    pub(crate) folder: PathBuf,
+    /// What it says about itself.
+    pub(crate) record: Record,
+}
+
+/// What was trained on what.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Record {
+    schema: u32,
+    /// The version of foretune that trained.
+    pub(crate) version: String,
+    /// The base model's source.
+    pub(crate) model: String,
+    /// The base model's digest.
+    pub(crate) model_sha256: String,
+    /// The data set, relative to the run directory if it lies inside.
+    pub(crate) dataset: PathBuf,
+    /// The digest of the data set's manifest.
+    pub(crate) dataset_sha256: String,
+    /// How the training went.
+    pub(crate) training: Training,
+    /// The settings in force.
+    pub(crate) settings: Settings,
+    /// Digests of the files the training wrote, by their path in the directory.
+    pub(crate) files: BTreeMap<String, String>,
+}
+
+/// How a training went.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Training {
+    /// Training examples in the data set.
+    pub(crate) examples_available: usize,
+    /// Training examples seen, repetitions counted.
+    pub(crate) examples: usize,
+    /// Optimiser steps.
+    pub(crate) steps: usize,
+    /// Tokens of the examples seen, prompts and answers in full.
+    pub(crate) tokens: usize,
+    /// Tokens that carried loss.
+    pub(crate) supervised_tokens: usize,
+    /// Tokens per second of training, validation left out.
+    pub(crate) tokens_per_second: f64,
+    /// Time spent training, validation included.
+    pub(crate) wall_seconds: f64,
+    /// Peak memory of the process at the end of training, if the system tells.
+    pub(crate) peak_memory_bytes: Option<u64>,
+    /// Trained parameters.
+    pub(crate) parameters: usize,
+    /// Every step.
+    pub(crate) history: Vec<StepRecord>,
+    /// Every validation.
+    pub(crate) validations: Vec<ValidationRecord>,
+}
+
+impl Run {
+    /// Writes a new run's record.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub(crate) fn write(folder: &Path, mut record: Record) -> anyhow::Result<Self> {
+        if let Ok(inside) = record.dataset.strip_prefix(folder) {
+            record.dataset = inside.to_owned();
+        } else {
+            record.dataset = std::path::absolute(&record.dataset)?;
+        }
+        for name in FILES {
+            record.files.insert(name.to_owned(), sha256_of(&folder.join(name))?);
+        }
+        files::write_json(&folder.join(RECORD), &record)?;
+        Ok(Self {
+            folder: folder.to_owned(),
+            record,
+        })
+    }
+
+    /// Opens a run directory.
+    ///
+    /// # Errors
+    /// When the directory is no run, or one of another layout.
+    pub(crate) fn open(folder: &Path) -> Result<Self, Stop> {
+        let path = folder.join(RECORD);
+        let refuse = |message: String| {
+            Stop::new(Exit::Usage, format!("`{}`: {message}", path.display()))
+                .hint("name a directory that `foretune train sft` or `foretune quickstart` has written")
+        };
+        let text = std::fs::read_to_string(&path).map_err(|error| refuse(format!("not a run: {error}")))?;
+        let record: Record = serde_json::from_str(&text).map_err(|error| refuse(error.to_string()))?;
+        if record.schema != SCHEMA {
+            return Err(refuse(format!("layout {}, expected {SCHEMA}", record.schema)));
+        }
+        Ok(Self {
+            folder: folder.to_owned(),
+            record,
+        })
+    }
+
+    /// Returns the path of the data set.
+    pub(crate) fn dataset(&self) -> PathBuf {
+        self.folder.join(&self.record.dataset)
+    }
+
+    /// Returns the PEFT directory.
+    pub(crate) fn peft(&self) -> PathBuf {
+        self.folder.join("adapter")
+    }
+
+    /// Returns the path of the adapter for llama.cpp.
+    pub(crate) fn gguf(&self) -> PathBuf {
+        self.folder.join("adapter.gguf")
+    }
+
+    /// Reads the adapter.
+    ///
+    /// # Errors
+    /// When it is missing, malformed, or does not fit the base model.
+    pub(crate) fn adapter(&self, base: &ModelConfig) -> anyhow::Result<Lora> {
+        let (tensors, _) = peft::read(&self.peft())?;
+        Ok(Lora::from_tensors(base, &tensors)?)
+    }
+
+    /// Returns the digest of the adapter's weights.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub(crate) fn adapter_sha256(&self) -> anyhow::Result<String> {
+        sha256_of(&self.peft().join("adapter_model.safetensors"))
+    }
+}
+
+impl Record {
+    /// Makes the record of a training.
+    ///
+    /// # Errors
+    /// When the data set's manifest cannot be read.
+    pub(crate) fn new(
+        settings: &Settings,
+        model_sha256: &str,
+        dataset: &Path,
+        training: Training,
+    ) -> anyhow::Result<Self> {
+        Ok(Self {
+            schema: SCHEMA,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            model: settings.model.source.clone(),
+            model_sha256: model_sha256.to_owned(),
+            dataset: dataset.to_owned(),
+            dataset_sha256: sha256_of(&dataset.join("manifest.json"))?,
+            training,
+            settings: settings.clone(),
+            files: BTreeMap::new(),
+        })
+    }
+}
+
+/// Returns the lower-case hexadecimal SHA-256 of a file.
+///
+/// # Errors
+/// With the path, when it cannot be read.
+pub(crate) fn sha256_of(path: &Path) -> anyhow::Result<String> {
+    use anyhow::Context;
+    let bytes = std::fs::read(path).with_context(|| format!("cannot read `{}`", path.display()))?;
+    Ok(sha256(&bytes))
+}
+
+/// Returns the lower-case hexadecimal SHA-256 of bytes.
+pub(crate) fn sha256(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    Sha256::digest(bytes)
+        .iter()
+        .fold(String::with_capacity(64), |mut text, byte| {
+            // Writing to a string cannot fail.
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
+}

@@ -1,0 +1,153 @@
+//! A tiny random Llama as a safetensors directory with its own byte-level
+//! tokenizer and ChatML template: everything a real base model has, in
+//! milliseconds.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use safetensors::tensor::{Dtype, TensorView};
+use serde_json::{Map, Value, json};
+
+const HIDDEN: usize = 32;
+const INTERMEDIATE: usize = 64;
+const LAYERS: usize = 2;
+const HEADS: usize = 4;
+const KV_HEADS: usize = 2;
+const SPECIAL: [&str; 3] = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"];
+const TEMPLATE: &str = "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}";
+
+/// Writes the model into `folder`, which must exist.
+pub fn write(folder: &Path) {
+    write_json(folder, "config.json", &config());
+    write_json(folder, "tokenizer.json", &tokenizer());
+    write_json(folder, "tokenizer_config.json", &tokenizer_config(true));
+    fs::write(folder.join("model.safetensors"), weights()).unwrap();
+}
+
+/// Writes the model without its chat template.
+pub fn write_without_template(folder: &Path) {
+    write(folder);
+    write_json(folder, "tokenizer_config.json", &tokenizer_config(false));
+}
+
+fn write_json(folder: &Path, name: &str, value: &Value) {
+    fs::write(folder.join(name), serde_json::to_vec_pretty(value).unwrap()).unwrap();
+}
+
+fn vocabulary() -> usize {
+    256 + SPECIAL.len()
+}
+
+fn config() -> Value {
+    json!({
+        "architectures": ["LlamaForCausalLM"], "model_type": "llama",
+        "vocab_size": vocabulary(), "hidden_size": HIDDEN, "intermediate_size": INTERMEDIATE,
+        "num_hidden_layers": LAYERS, "num_attention_heads": HEADS, "num_key_value_heads": KV_HEADS,
+        "hidden_act": "silu", "rms_norm_eps": 1e-5, "rope_theta": 10000.0,
+        "max_position_embeddings": 4096, "tie_word_embeddings": true,
+        "attention_bias": false, "mlp_bias": false,
+        "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 2, "torch_dtype": "float32"
+    })
+}
+
+fn tokenizer_config(with_template: bool) -> Value {
+    let mut value = json!({
+        "tokenizer_class": "GPT2Tokenizer",
+        "bos_token": SPECIAL[1], "eos_token": SPECIAL[2], "pad_token": SPECIAL[2],
+        "add_bos_token": false, "model_max_length": 4096
+    });
+    if with_template {
+        value["chat_template"] = TEMPLATE.into();
+    }
+    value
+}
+
+fn tokenizer() -> Value {
+    let mut vocab = Map::new();
+    for (id, special) in SPECIAL.iter().enumerate() {
+        vocab.insert((*special).to_owned(), id.into());
+    }
+    for (index, letter) in byte_letters().into_iter().enumerate() {
+        vocab.insert(letter.to_string(), (SPECIAL.len() + index).into());
+    }
+    let added: Vec<Value> = SPECIAL
+        .iter()
+        .enumerate()
+        .map(|(id, content)| {
+            json!({"id": id, "content": content, "single_word": false, "lstrip": false,
+                   "rstrip": false, "normalized": false, "special": true})
+        })
+        .collect();
+    let level = json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true});
+    json!({
+        "version": "1.0", "truncation": null, "padding": null, "added_tokens": added,
+        "normalizer": null, "pre_tokenizer": level, "post_processor": null, "decoder": level,
+        "model": {"type": "BPE", "dropout": null, "unk_token": null, "continuing_subword_prefix": null,
+                  "end_of_word_suffix": null, "fuse_unk": false, "byte_fallback": false,
+                  "ignore_merges": false, "vocab": vocab, "merges": []}
+    })
+}
+
+/// GPT-2's printable letter for each byte.
+fn byte_letters() -> Vec<char> {
+    let printable = |byte: u32| matches!(byte, 33..=126 | 161..=172 | 174..=255);
+    let mut spare = 256;
+    (0..256)
+        .map(|byte| {
+            let code = if printable(byte) {
+                byte
+            } else {
+                spare += 1;
+                spare - 1
+            };
+            char::from_u32(code).unwrap()
+        })
+        .collect()
+}
+
+fn weights() -> Vec<u8> {
+    let head = HIDDEN / HEADS;
+    let mut shapes: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+    shapes.insert("model.embed_tokens.weight".into(), vec![vocabulary(), HIDDEN]);
+    shapes.insert("model.norm.weight".into(), vec![HIDDEN]);
+    for layer in 0..LAYERS {
+        let mut add = |name: &str, shape: Vec<usize>| {
+            shapes.insert(format!("model.layers.{layer}.{name}.weight"), shape);
+        };
+        add("input_layernorm", vec![HIDDEN]);
+        add("post_attention_layernorm", vec![HIDDEN]);
+        add("self_attn.q_proj", vec![HEADS * head, HIDDEN]);
+        add("self_attn.k_proj", vec![KV_HEADS * head, HIDDEN]);
+        add("self_attn.v_proj", vec![KV_HEADS * head, HIDDEN]);
+        add("self_attn.o_proj", vec![HIDDEN, HEADS * head]);
+        add("mlp.gate_proj", vec![INTERMEDIATE, HIDDEN]);
+        add("mlp.up_proj", vec![INTERMEDIATE, HIDDEN]);
+        add("mlp.down_proj", vec![HIDDEN, INTERMEDIATE]);
+    }
+    let mut state = 0x2545_F491_4F6C_DD1D_u64;
+    let data: Vec<(String, Vec<usize>, Vec<u8>)> = shapes
+        .into_iter()
+        .map(|(name, shape)| {
+            let values = (0..shape.iter().product()).map(|_| {
+                let noise = uniform(&mut state) * 0.2;
+                if shape.len() == 1 { 1.0 + noise } else { noise }
+            });
+            let bytes = values.flat_map(f32::to_le_bytes).collect();
+            (name, shape, bytes)
+        })
+        .collect();
+    let views = data
+        .iter()
+        .map(|(name, shape, bytes)| (name.as_str(), TensorView::new(Dtype::F32, shape.clone(), bytes).unwrap()));
+    safetensors::serialize(views, None).unwrap()
+}
+
+/// Xorshift64*, in -1..1: the test wants any fixed numbers, not good ones.
+fn uniform(state: &mut u64) -> f32 {
+    *state ^= *state >> 12;
+    *state ^= *state << 25;
+    *state ^= *state >> 27;
+    let bits = state.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 40;
+    bits as f32 / (1_u64 << 23) as f32 - 1.0
+}

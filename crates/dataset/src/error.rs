@@ -1,0 +1,233 @@
+//! Everything that can go wrong in this room, and what to do about it.
+
+use std::path::{Path, PathBuf};
+
+use formula::FormulaError;
+use market::{Instrument, MarketError, Timeframe, Timestamp};
+use stats::StatsError;
+
+/// An error of the `dataset` room.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DatasetError {
+    /// A setting has a value that cannot be used.
+    #[error("setting `{name}` is `{value}`, expected {expected}")]
+    Setting {
+        /// The key, as in the settings file.
+        name: &'static str,
+        /// The value found.
+        value: String,
+        /// What would be accepted.
+        expected: String,
+    },
+    /// There is nothing to build from.
+    #[error("no bars were given, expected at least one instrument")]
+    NoInput,
+    /// Two tables of bars are of the same instrument.
+    #[error("two inputs are bars of `{instrument}`, expected one each")]
+    DuplicateInstrument {
+        /// The instrument found twice.
+        instrument: Instrument,
+    },
+    /// The bars are not of the timeframe on which decisions are made.
+    #[error(
+        "bars of `{instrument}` are `{found}`, expected `{expected}`, the first of `timeframes`"
+    )]
+    Timeframe {
+        /// Whose bars.
+        instrument: Instrument,
+        /// Their timeframe.
+        found: Timeframe,
+        /// The timeframe of the settings.
+        expected: Timeframe,
+    },
+    /// Not one row could be labelled.
+    #[error("no row has both warm indicators and an outcome; {detail}")]
+    NothingLabelled {
+        /// Rows by reason for leaving them out.
+        detail: String,
+    },
+    /// A class has no example to train on.
+    #[error("class `{class}` has no training example (BUY {buy}, SELL {sell}, HOLD {hold})")]
+    EmptyClass {
+        /// The class that is missing.
+        class: crate::Decision,
+        /// Training examples labelled BUY.
+        buy: usize,
+        /// Training examples labelled SELL.
+        sell: usize,
+        /// Training examples labelled HOLD.
+        hold: usize,
+    },
+    /// A part of the split holds nothing.
+    #[error("the {split} part has no example")]
+    EmptySplit {
+        /// `validation` or `test`.
+        split: crate::Split,
+    },
+    /// A fact was not yet known at the decision time.
+    #[error(
+        "fact `{fact}` of `{instrument}` becomes known at {available_at}, after the decision at {decision_time}"
+    )]
+    NotYetKnown {
+        /// The fact.
+        fact: String,
+        /// Whose.
+        instrument: Instrument,
+        /// When it becomes known.
+        available_at: Timestamp,
+        /// When the model is asked.
+        decision_time: Timestamp,
+    },
+    /// A fact is not a number that can be shown.
+    #[error("fact `{fact}` of `{instrument}` at {decision_time} is `{value}`, expected {expected}")]
+    BadFact {
+        /// The fact.
+        fact: &'static str,
+        /// Whose.
+        instrument: Instrument,
+        /// When the model is asked.
+        decision_time: Timestamp,
+        /// What was found.
+        value: f64,
+        /// What would be accepted.
+        expected: &'static str,
+    },
+    /// A template does not parse or refers to something that is not there.
+    #[error("template `{name}`: {message}")]
+    Template {
+        /// The file or template.
+        name: String,
+        /// What the template engine says, with its line.
+        message: String,
+    },
+    /// A completion is not of the form `DECISION: BUY|SELL|HOLD - reason` on one line.
+    #[error(
+        "template `{template}` made `{text}`, expected one line `DECISION: {decision} - reason`"
+    )]
+    Form {
+        /// The completion template.
+        template: String,
+        /// What it made.
+        text: String,
+        /// The decision it should state.
+        decision: crate::Decision,
+    },
+    /// A completion states a number that the prompt does not show.
+    #[error("example `{id}`: the answer states `{number}`, which its prompt does not show")]
+    UnknownNumber {
+        /// The example.
+        id: String,
+        /// The number, as written.
+        number: String,
+    },
+    /// The caller asked to stop.
+    #[error("interrupted, nothing was written")]
+    Interrupted,
+    /// A file operation failed.
+    #[error("cannot {action} `{}`: {source}", path.display())]
+    Io {
+        /// What was being done, such as `read`.
+        action: &'static str,
+        /// To which file.
+        path: PathBuf,
+        /// Why it failed.
+        source: std::io::Error,
+    },
+    /// A directory to be replaced is not a data set.
+    #[error("`{}` exists and is not a data set directory", path.display())]
+    NotADataset {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// A manifest cannot be used.
+    #[error("`{}`: {message}", path.display())]
+    Manifest {
+        /// The manifest.
+        path: PathBuf,
+        /// What is wrong, and what was expected.
+        message: String,
+    },
+    /// A line of an examples file cannot be used.
+    #[error("`{}` line {line}: {message}", path.display())]
+    Line {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong, and what was expected.
+        message: String,
+    },
+    /// A file is not the one that the manifest describes.
+    #[error("`{}` has sha256 {found}, the manifest says {expected}", path.display())]
+    Altered {
+        /// The file.
+        path: PathBuf,
+        /// The digest of what is there.
+        found: String,
+        /// The digest in the manifest.
+        expected: String,
+    },
+    /// The bars are not usable.
+    #[error(transparent)]
+    Market(#[from] MarketError),
+    /// The indicators cannot be computed.
+    #[error(transparent)]
+    Formula(#[from] FormulaError),
+    /// The split cannot be made.
+    #[error(transparent)]
+    Stats(#[from] StatsError),
+}
+
+impl DatasetError {
+    /// Returns what the user can do, where there is something.
+    pub fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::Timeframe { found, .. } => {
+                format!("put `{found}` first in `timeframes`, or give bars of the expected one")
+            }
+            Self::DuplicateInstrument { .. } => {
+                "keep one file of each pair and timeframe in the data directory".to_owned()
+            }
+            Self::NothingLabelled { .. } => {
+                "give a longer history, or shorten `horizon_hours` or `timeframes`".to_owned()
+            }
+            Self::EmptyClass { class, .. } => match class {
+                crate::Decision::Buy => {
+                    "lower `label.buy_above`, use a volatility-scaled label, or give more history"
+                }
+                crate::Decision::Sell => {
+                    "raise `label.sell_below`, use a volatility-scaled label, or give more history"
+                }
+                crate::Decision::Hold => "widen the label's thresholds, or shorten `horizon_hours`",
+            }
+            .to_owned(),
+            Self::EmptySplit { .. } => {
+                "give a longer history, or a larger fraction of it in `split`".to_owned()
+            }
+            Self::UnknownNumber { .. } => {
+                "completion templates may only use numbers of the prompt, such as `{{ rsi.text }}`"
+                    .to_owned()
+            }
+            Self::NotADataset { .. } => "name a new directory, or empty this one".to_owned(),
+            Self::Altered { .. } | Self::Manifest { .. } | Self::Line { .. } => {
+                "build it again with `foretune dataset build`".to_owned()
+            }
+            Self::Market(error) => return error.hint(),
+            Self::Formula(error) => return error.hint(),
+            Self::Stats(error) => return error.hint(),
+            _ => return None,
+        };
+        Some(hint)
+    }
+
+    /// Returns a function that wraps an I/O error with what was being done to which file.
+    pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io {
+            action,
+            path,
+            source,
+        }
+    }
+}

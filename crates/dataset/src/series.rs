@@ -1,0 +1,120 @@
+//! One instrument made ready: its indicators, longer timeframes and outcomes, and the view at any
+//! of its bars.
+//!
+//! The view at a bar is built from values at that bar or before it. Indicators are recursive
+//! forward in time, so those of a longer history agree bit for bit with those of a history cut off
+//! at the bar; a property test holds that.
+
+use formula::{Indicators, MultiTimeframe};
+use market::sentiment::FearGreed;
+use market::{Bars, Timestamp};
+
+use crate::as_of::{FrameState, FrameView};
+use crate::labels::{Outcomes, outcomes};
+use crate::{AsOf, DatasetError, DatasetSettings, Known, LabelRule};
+
+/// One instrument made ready for decisions.
+pub struct Series<'a> {
+    bars: &'a Bars,
+    sentiment: Option<&'a FearGreed>,
+    settings: &'a DatasetSettings,
+    indicators: Indicators,
+    frames: MultiTimeframe,
+    outcomes: Outcomes,
+}
+
+impl<'a> Series<'a> {
+    /// Computes everything that views of these bars need. The bars have passed
+    /// [`Bars::validate`], the settings [`DatasetSettings::validate`].
+    ///
+    /// # Errors
+    /// [`DatasetError::Formula`] for a timeframe that is not a whole number of these bars.
+    pub fn new(
+        bars: &'a Bars,
+        sentiment: Option<&'a FearGreed>,
+        settings: &'a DatasetSettings,
+    ) -> Result<Self, DatasetError> {
+        let gaps = settings.gaps();
+        Ok(Self {
+            bars,
+            sentiment,
+            settings,
+            indicators: Indicators::compute_with(bars, gaps),
+            frames: MultiTimeframe::compute_with(bars, &settings.timeframes, gaps)?,
+            outcomes: outcomes(bars, settings),
+        })
+    }
+
+    /// Returns what happened after each bar.
+    pub fn outcomes(&self) -> &Outcomes {
+        &self.outcomes
+    }
+
+    /// Returns the market as it could be seen at the close of a bar; none while an indicator is
+    /// warming up, at the start and after each gap.
+    pub fn view(&self, row: usize) -> Option<AsOf> {
+        let decision_time = Timestamp(self.bars.close_time(row));
+        // A NaN is a warm-up. Whatever is known at this bar became known at its close.
+        let known = |column: &[f64]| {
+            let value = column[row];
+            value.is_finite().then(|| Known::new(value, decision_time))
+        };
+        let indicators = &self.indicators;
+        let typical_move = match self.settings.label {
+            LabelRule::Absolute { .. } => None,
+            LabelRule::Volatility { .. } => {
+                Some(Known::new(self.outcomes.typical_move(row)?, decision_time))
+            }
+        };
+        Some(AsOf {
+            instrument: self.bars.instrument.clone(),
+            timeframe: self.bars.timeframe,
+            decision_time,
+            price: known(&self.bars.close)?,
+            change_24h: known(&indicators.change_24h)?,
+            rsi: known(&indicators.rsi)?,
+            macd: known(&indicators.macd)?,
+            macd_signal: known(&indicators.macd_signal)?,
+            macd_histogram: known(&indicators.macd_histogram)?,
+            ema: [
+                known(&indicators.ema_9)?,
+                known(&indicators.ema_21)?,
+                known(&indicators.ema_50)?,
+                known(&indicators.ema_200)?,
+            ],
+            percent_b: known(&indicators.percent_b)?,
+            atr: known(&indicators.atr)?,
+            volatility: known(&indicators.volatility)?,
+            typical_move,
+            fear_greed: self.fear_greed(decision_time),
+            frames: self.frames(decision_time),
+            headlines: Vec::new(),
+        })
+    }
+
+    /// The last published reading, unless it is too old to say anything.
+    fn fear_greed(&self, decision_time: Timestamp) -> Option<Known<f64>> {
+        let lag = self.settings.fear_greed_lag();
+        let reading = self.sentiment?.as_of(decision_time.0, lag)?;
+        let age = decision_time.0 - reading.available_at.0;
+        (age <= self.settings.fear_greed_max_age())
+            .then(|| Known::new(f64::from(reading.value), reading.available_at))
+    }
+
+    /// The state of each timeframe's last closed bar, where it is the current one.
+    fn frames(&self, decision_time: Timestamp) -> Vec<FrameView> {
+        let states = self.frames.as_of(decision_time.0);
+        let view = |(&timeframe, state): (_, Option<formula::FrameState>)| FrameView {
+            timeframe,
+            state: state.map(|state| {
+                let shown = FrameState {
+                    trend: state.trend,
+                    rsi: state.rsi,
+                };
+                Known::new(shown, state.close_time)
+            }),
+        };
+        let timeframes = &self.settings.timeframes;
+        timeframes.iter().zip(states).map(view).collect()
+    }
+}

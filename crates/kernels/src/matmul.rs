@@ -1,0 +1,328 @@
+//! Matrix products over strided f32 views, serial and parallel.
+//!
+//! The arithmetic is the `gemm-f32` crate's (the f32 part of `gemm`, alone because the other number
+//! types would take most of the build), which picks AVX-512, AVX2, NEON or plain code at run time.
+//! The parallel form cuts the columns of the result into pieces whose width depends on the shape
+//! alone and gives each piece to one thread, so results never depend on the number of threads.
+
+use rayon::prelude::*;
+
+/// Multiply-add pairs below which a product is not worth handing to other threads.
+const PARALLEL_FROM: usize = 1 << 18;
+
+/// A read-only view of an f32 matrix: element (r, c) is `data[r * row_stride + c * col_stride]`.
+#[derive(Clone, Copy, Debug)]
+pub struct Mat<'a> {
+    data: &'a [f32],
+    rows: usize,
+    cols: usize,
+    row_stride: usize,
+    col_stride: usize,
+}
+
+impl<'a> Mat<'a> {
+    /// Views `data` as a row-major `rows` x `cols` matrix whose rows start `row_stride` apart.
+    ///
+    /// # Panics
+    /// If a row is longer than the stride or the last element lies outside `data`.
+    pub fn new(data: &'a [f32], rows: usize, cols: usize, row_stride: usize) -> Self {
+        assert!(cols <= row_stride || rows <= 1, "rows overlap");
+        assert!(
+            fits(data.len(), rows, cols, row_stride),
+            "view exceeds its data"
+        );
+        Self {
+            data,
+            rows,
+            cols,
+            row_stride,
+            col_stride: 1,
+        }
+    }
+
+    /// Views `data` as a dense row-major `rows` x `cols` matrix.
+    pub fn dense(data: &'a [f32], rows: usize, cols: usize) -> Self {
+        Self::new(data, rows, cols, cols)
+    }
+
+    /// Returns the transposed view; nothing is copied.
+    #[must_use]
+    pub fn t(self) -> Self {
+        Self {
+            data: self.data,
+            rows: self.cols,
+            cols: self.rows,
+            row_stride: self.col_stride,
+            col_stride: self.row_stride,
+        }
+    }
+}
+
+/// A writable view of an f32 matrix with unit column stride.
+#[derive(Debug)]
+pub struct MatMut<'a> {
+    data: &'a mut [f32],
+    rows: usize,
+    cols: usize,
+    row_stride: usize,
+}
+
+impl<'a> MatMut<'a> {
+    /// Views `data` as a row-major `rows` x `cols` matrix whose rows start `row_stride` apart.
+    ///
+    /// # Panics
+    /// If rows would overlap or the last element lies outside `data`.
+    pub fn new(data: &'a mut [f32], rows: usize, cols: usize, row_stride: usize) -> Self {
+        assert!(cols <= row_stride || rows <= 1, "rows overlap");
+        assert!(
+            fits(data.len(), rows, cols, row_stride),
+            "view exceeds its data"
+        );
+        Self {
+            data,
+            rows,
+            cols,
+            row_stride,
+        }
+    }
+
+    /// Views `data` as a dense row-major `rows` x `cols` matrix.
+    pub fn dense(data: &'a mut [f32], rows: usize, cols: usize) -> Self {
+        Self::new(data, rows, cols, cols)
+    }
+}
+
+fn fits(len: usize, rows: usize, cols: usize, row_stride: usize) -> bool {
+    rows == 0 || cols == 0 || (rows - 1) * row_stride + cols <= len
+}
+
+/// What a product does with the values already in the result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Write {
+    /// Overwrite them.
+    Set,
+    /// Add to them.
+    Add,
+}
+
+/// A raw pointer that may cross threads because every task writes columns of its own.
+#[derive(Clone, Copy)]
+struct Shared<T>(T);
+// SAFETY: the pointers inside are used only by `product_columns`, whose callers hold the borrows
+// they come from for the whole call and give every task a disjoint set of result columns.
+#[expect(
+    unsafe_code,
+    reason = "disjoint columns of one borrowed matrix, see above"
+)]
+unsafe impl<T> Send for Shared<T> {}
+// SAFETY: as above.
+#[expect(
+    unsafe_code,
+    reason = "disjoint columns of one borrowed matrix, see above"
+)]
+unsafe impl<T> Sync for Shared<T> {}
+
+impl<T: Copy> Shared<T> {
+    fn get(&self) -> T {
+        self.0
+    }
+}
+
+/// Computes `c = alpha * a * b` (or adds it) on the calling thread. Shapes: a [M, K], b [K, N], c [M, N].
+///
+/// # Panics
+/// If the shapes do not fit together.
+pub fn matmul(c: &mut MatMut<'_>, write: Write, alpha: f32, a: Mat<'_>, b: Mat<'_>) {
+    check(c, a, b);
+    let pointer = c.data.as_mut_ptr();
+    product_columns(pointer, c.rows, c.row_stride, 0, c.cols, write, alpha, a, b);
+}
+
+/// Computes the same as [`matmul`] on all threads of the pool.
+///
+/// # Panics
+/// If the shapes do not fit together.
+pub fn matmul_parallel(c: &mut MatMut<'_>, write: Write, alpha: f32, a: Mat<'_>, b: Mat<'_>) {
+    check(c, a, b);
+    let piece = piece_width(c.rows, c.cols, a.cols);
+    if piece >= c.cols {
+        return matmul(c, write, alpha, a, b);
+    }
+    let pointer = Shared(c.data.as_mut_ptr());
+    let (rows, row_stride, cols) = (c.rows, c.row_stride, c.cols);
+    (0..cols.div_ceil(piece)).into_par_iter().for_each(|index| {
+        let first = index * piece;
+        let width = piece.min(cols - first);
+        product_columns(
+            pointer.get(),
+            rows,
+            row_stride,
+            first,
+            width,
+            write,
+            alpha,
+            a,
+            b,
+        );
+    });
+}
+
+/// Returns how many columns of the result one task computes; a function of the shape alone.
+fn piece_width(m: usize, n: usize, k: usize) -> usize {
+    if m * n * k < PARALLEL_FROM {
+        return n;
+    }
+    match n {
+        0..=64 => 32,
+        65..=1024 => 96,
+        1025..=8192 => 192,
+        _ => 1024,
+    }
+}
+
+fn check(c: &MatMut<'_>, a: Mat<'_>, b: Mat<'_>) {
+    assert_eq!(a.cols, b.rows, "inner dimensions differ");
+    assert_eq!(c.rows, a.rows, "row counts differ");
+    assert_eq!(c.cols, b.cols, "column counts differ");
+}
+
+#[inline]
+fn product_columns(
+    c: *mut f32,
+    rows: usize,
+    row_stride: usize,
+    first: usize,
+    width: usize,
+    write: Write,
+    alpha: f32,
+    a: Mat<'_>,
+    b: Mat<'_>,
+) {
+    if rows == 0 || width == 0 {
+        return;
+    }
+    let accumulate = write == Write::Add;
+    // SAFETY: `Mat` and `MatMut` check on construction that every element they name lies inside
+    // their slice; `check` ties the shapes together; `first + width <= c.cols`, so the columns
+    // written lie inside the result and, between tasks, never overlap. The inputs are shared
+    // borrows distinct from the exclusive borrow of the result.
+    #[expect(unsafe_code, reason = "calls the gemm kernel on bounds-checked views")]
+    unsafe {
+        // The kernel wants a column-major result, so the transposed product c^T = b^T a^T is asked
+        // for: rows and columns, and with them the operands and their strides, change places.
+        gemm_f32::gemm::f32::get_gemm_fn()(
+            width,
+            rows,
+            a.cols,
+            c.add(first),
+            row_stride as isize,
+            1,
+            accumulate,
+            b.data.as_ptr().add(first * b.col_stride),
+            b.row_stride as isize,
+            b.col_stride as isize,
+            a.data.as_ptr(),
+            a.row_stride as isize,
+            a.col_stride as isize,
+            1.0f32,
+            alpha,
+            false,
+            false,
+            false,
+            gemm_common::Parallelism::None,
+        );
+    }
+}
+
+/// The scalar oracle: the definition, in f64, for tests.
+pub fn matmul_reference(c: &mut MatMut<'_>, write: Write, alpha: f32, a: Mat<'_>, b: Mat<'_>) {
+    check(c, a, b);
+    for r in 0..c.rows {
+        for j in 0..c.cols {
+            let mut sum = 0.0f64;
+            for k in 0..a.cols {
+                let left = a.data[r * a.row_stride + k * a.col_stride];
+                let right = b.data[k * b.row_stride + j * b.col_stride];
+                sum += f64::from(left) * f64::from(right);
+            }
+            let value = (f64::from(alpha) * sum) as f32;
+            let cell = &mut c.data[r * c.row_stride + j];
+            *cell = if write == Write::Add {
+                *cell + value
+            } else {
+                value
+            };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// f32 rounding of a sum of K products of values in [-1, 1]: about K * 2^-24, with headroom.
+    const PER_TERM: f32 = 2.0e-7;
+
+    fn values(n: usize, seed: u32) -> Vec<f32> {
+        let mut state = seed.wrapping_mul(2_654_435_761).wrapping_add(1);
+        (0..n)
+            .map(|_| {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                (state >> 8) as f32 / (1u32 << 23) as f32 - 1.0
+            })
+            .collect()
+    }
+
+    proptest! {
+        #[test]
+        fn equals_the_oracle(m in 1usize..70, n in 1usize..230, k in 1usize..90, seed: u32, ta: bool, tb: bool, add: bool) {
+            let (a, b) = (values(m * k, seed), values(k * n, seed ^ 1));
+            let av = if ta { Mat::dense(&a, k, m).t() } else { Mat::dense(&a, m, k) };
+            let bv = if tb { Mat::dense(&b, n, k).t() } else { Mat::dense(&b, k, n) };
+            let write = if add { Write::Add } else { Write::Set };
+            let start = values(m * n, seed ^ 2);
+            let (mut fast, mut slow, mut serial) = (start.clone(), start.clone(), start);
+            matmul_parallel(&mut MatMut::dense(&mut fast, m, n), write, 0.5, av, bv);
+            matmul(&mut MatMut::dense(&mut serial, m, n), write, 0.5, av, bv);
+            matmul_reference(&mut MatMut::dense(&mut slow, m, n), write, 0.5, av, bv);
+            for i in 0..m * n {
+                prop_assert!((fast[i] - slow[i]).abs() <= PER_TERM * (k as f32 + 4.0));
+                prop_assert!((serial[i] - slow[i]).abs() <= PER_TERM * (k as f32 + 4.0));
+            }
+        }
+    }
+
+    #[test]
+    fn does_not_depend_on_the_number_of_threads() {
+        let (m, n, k) = (64, 1536, 576);
+        let (a, b) = (values(m * k, 1), values(n * k, 2));
+        let run = |threads: usize| {
+            let pool = rayon::ThreadPoolBuilder::new()
+                .num_threads(threads)
+                .build()
+                .unwrap();
+            let mut c = vec![0.0; m * n];
+            pool.install(|| {
+                matmul_parallel(
+                    &mut MatMut::dense(&mut c, m, n),
+                    Write::Set,
+                    1.0,
+                    Mat::dense(&a, m, k),
+                    Mat::dense(&b, n, k).t(),
+                );
+            });
+            c
+        };
+        let one = run(1);
+        assert_eq!(one, run(2));
+        assert_eq!(one, run(3));
+    }
+
+    #[test]
+    #[should_panic(expected = "view exceeds its data")]
+    fn refuses_a_view_larger_than_its_data() {
+        let data = [0.0; 5];
+        let _ = Mat::dense(&data, 2, 3);
+    }
+}

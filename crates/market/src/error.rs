@@ -1,0 +1,350 @@
+//! What can go wrong with market data, with the place where it did.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::{Timeframe, Timestamp};
+
+/// An error of this crate.
+///
+/// `origin` is the path of the file the bars came from, or the instrument and timeframe of bars
+/// made in memory. Rows count from 0, as pandas shows them.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum MarketError {
+    /// A text is not an instant.
+    #[error("`{text}` is not a time such as `2019-03-01T12:00:00Z`")]
+    Timestamp {
+        /// The text.
+        text: String,
+    },
+    /// A text is not an instrument's name.
+    #[error("`{name}` is not an instrument such as `BTC/USDT`: {reason}")]
+    Instrument {
+        /// The text, at most 64 characters of it.
+        name: String,
+        /// Which rule it breaks.
+        reason: &'static str,
+    },
+    /// A text is not a timeframe.
+    #[error("`{text}` is not a timeframe such as `15m`, `1h`, `1d`, `1w` or `1M`")]
+    Timeframe {
+        /// The text.
+        text: String,
+    },
+    /// The operating system refused a file operation.
+    #[error("cannot {action} `{path}`: {source}")]
+    Io {
+        /// The file or directory.
+        path: PathBuf,
+        /// What was attempted, a verb.
+        action: &'static str,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// A file is larger than a reader takes.
+    #[error("`{path}` has {bytes} bytes, more than the {limit} that are read")]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Its size.
+        bytes: u64,
+        /// The limit.
+        limit: u64,
+    },
+    /// A directory has no candle file.
+    #[error("`{path}` has no candle file named like `BTC_USDT-1h.feather`")]
+    NoCandleFiles {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// A file's name does not say instrument and timeframe.
+    #[error("`{path}` is not named like `BTC_USDT-1h.feather`: {reason}")]
+    FileName {
+        /// The file.
+        path: PathBuf,
+        /// What is missing.
+        reason: String,
+    },
+    /// A file holds another kind of series than was asked for.
+    #[error("`{path}` holds `{found}` data, expected {expected}")]
+    WrongKind {
+        /// The file.
+        path: PathBuf,
+        /// The kind its name says.
+        found: String,
+        /// What was asked for.
+        expected: &'static str,
+    },
+    /// A file is not an Arrow IPC file at all.
+    #[error("`{path}` is not a feather file: {reason}")]
+    NotFeather {
+        /// The file.
+        path: PathBuf,
+        /// What was looked for.
+        reason: String,
+    },
+    /// A file starts as Arrow IPC and then contradicts itself or stops.
+    #[error("`{path}` is damaged at byte {offset}: {reason}")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// Where, counted from the file's start.
+        offset: u64,
+        /// What was found and expected.
+        reason: String,
+    },
+    /// A feather file uses a feature that candle files do not.
+    #[error("`{path}` cannot be read: {reason}")]
+    Unsupported {
+        /// The file.
+        path: PathBuf,
+        /// The feature.
+        reason: String,
+    },
+    /// A column is absent.
+    #[error("`{path}` has no column `{column}`, only `{}`", found.join("`, `"))]
+    MissingColumn {
+        /// The file.
+        path: PathBuf,
+        /// The column.
+        column: &'static str,
+        /// The columns that are there.
+        found: Vec<String>,
+    },
+    /// A column has a type that cannot be that quantity.
+    #[error("column `{column}` of `{path}` has type `{found}`, expected {expected}")]
+    ColumnType {
+        /// The file.
+        path: PathBuf,
+        /// The column.
+        column: String,
+        /// The type found.
+        found: String,
+        /// The types accepted.
+        expected: &'static str,
+    },
+    /// A value that must be there is null.
+    #[error("`{path}` row {row}: `{column}` is null")]
+    Null {
+        /// The file.
+        path: PathBuf,
+        /// The row.
+        row: usize,
+        /// The column.
+        column: &'static str,
+    },
+    /// A line of a sentiment file is not a reading.
+    #[error("`{path}` {place}: {reason}")]
+    Sentiment {
+        /// The file.
+        path: PathBuf,
+        /// The line of a CSV file or the element of a JSON file.
+        place: String,
+        /// What was found and expected.
+        reason: String,
+    },
+    /// There is no row.
+    #[error("`{origin}` has no rows")]
+    Empty {
+        /// Where the bars come from.
+        origin: String,
+    },
+    /// A column is not as long as `open_time`.
+    #[error("`{origin}`: `{column}` has {found} rows, `open_time` has {expected}")]
+    Length {
+        /// Where the bars come from.
+        origin: String,
+        /// The column.
+        column: &'static str,
+        /// Its rows.
+        found: usize,
+        /// The rows of `open_time`.
+        expected: usize,
+    },
+    /// A stamp lies outside the years in which market data can be.
+    #[error("`{origin}` row {row}: time {time} is outside the years 2009 to 2099")]
+    ImplausibleTime {
+        /// Where the bars come from.
+        origin: String,
+        /// The row.
+        row: usize,
+        /// The stamp as read.
+        time: Timestamp,
+    },
+    /// A stamp occurs twice in a row.
+    #[error("`{origin}` row {row}: time {time} is a duplicate of the row before")]
+    DuplicateTime {
+        /// Where the bars come from.
+        origin: String,
+        /// The second row.
+        row: usize,
+        /// The stamp.
+        time: Timestamp,
+    },
+    /// A stamp is earlier than the one before.
+    #[error("`{origin}` row {row}: time {time} comes before the previous row's {previous}")]
+    UnsortedTime {
+        /// Where the bars come from.
+        origin: String,
+        /// The row.
+        row: usize,
+        /// Its stamp.
+        time: Timestamp,
+        /// The stamp of the row before.
+        previous: Timestamp,
+    },
+    /// A price is not a positive, finite number.
+    #[error("`{origin}` row {row}: `{column}` is {value}, expected a positive price")]
+    Price {
+        /// Where the bars come from.
+        origin: String,
+        /// The row.
+        row: usize,
+        /// The column.
+        column: &'static str,
+        /// The value.
+        value: f64,
+    },
+    /// A bar's high is below its low.
+    #[error("`{origin}` row {row}: high {high} is below low {low}")]
+    HighBelowLow {
+        /// Where the bars come from.
+        origin: String,
+        /// The row.
+        row: usize,
+        /// The high.
+        high: f64,
+        /// The low.
+        low: f64,
+    },
+    /// A bar's open or close lies outside its low and high.
+    #[error("`{origin}` row {row}: `{column}` {value} is outside [{low}, {high}]")]
+    OutsideRange {
+        /// Where the bars come from.
+        origin: String,
+        /// The row.
+        row: usize,
+        /// `open` or `close`.
+        column: &'static str,
+        /// The value.
+        value: f64,
+        /// The low.
+        low: f64,
+        /// The high.
+        high: f64,
+    },
+    /// A volume is negative or not finite.
+    #[error("`{origin}` row {row}: volume is {value}, expected zero or more")]
+    Volume {
+        /// Where the bars come from.
+        origin: String,
+        /// The row.
+        row: usize,
+        /// The value.
+        value: f64,
+    },
+    /// A funding rate is not a finite number.
+    #[error("`{origin}` row {row}: funding rate is {value}, expected a finite number")]
+    Rate {
+        /// Where the rates come from.
+        origin: String,
+        /// The row.
+        row: usize,
+        /// The value.
+        value: f64,
+    },
+    /// The rows are not spaced as the timeframe says.
+    #[error("`{origin}` is named {timeframe}, but its rows are typically {} apart", span(*.typical))]
+    TimeframeMismatch {
+        /// Where the bars come from.
+        origin: String,
+        /// The timeframe expected.
+        timeframe: Timeframe,
+        /// The most common spacing, milliseconds.
+        typical: i64,
+    },
+    /// Two rows are not a whole number of bars apart.
+    #[error("`{origin}` row {row}: {} after the previous row, not a multiple of {timeframe}", span(*.spacing))]
+    Spacing {
+        /// Where the bars come from.
+        origin: String,
+        /// The later row.
+        row: usize,
+        /// The timeframe.
+        timeframe: Timeframe,
+        /// The distance, milliseconds.
+        spacing: i64,
+    },
+}
+
+impl MarketError {
+    /// Returns the row the error is about, counted from 0, where it is about one.
+    pub fn row(&self) -> Option<usize> {
+        match self {
+            Self::Null { row, .. }
+            | Self::ImplausibleTime { row, .. }
+            | Self::DuplicateTime { row, .. }
+            | Self::UnsortedTime { row, .. }
+            | Self::Price { row, .. }
+            | Self::HighBelowLow { row, .. }
+            | Self::OutsideRange { row, .. }
+            | Self::Volume { row, .. }
+            | Self::Rate { row, .. }
+            | Self::Spacing { row, .. } => Some(*row),
+            _ => None,
+        }
+    }
+
+    /// Returns what to do about the error, where there is something to say.
+    pub fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::NoCandleFiles { .. } => {
+                "give the directory that holds the `.feather` files, \
+                 such as `user_data/data/binance` of freqtrade"
+            }
+            Self::FileName { .. } => {
+                "rename it to `<pair>-<timeframe>.feather` with `_` for `/` and `:`, \
+                 or add `-futures` or `-mark` before the extension"
+            }
+            Self::NotFeather { .. } => {
+                "freqtrade writes this format with `--data-format-ohlcv feather`; \
+                 other formats can be turned into it with `freqtrade convert-data`"
+            }
+            Self::Damaged { .. } => {
+                "the file may be half-downloaded: delete it and download it again"
+            }
+            Self::Empty { .. } => "delete the file or download its candles again",
+            Self::DuplicateTime { .. } | Self::UnsortedTime { .. } => {
+                "sort the rows by time and keep one row per time"
+            }
+            Self::ImplausibleTime { .. } => {
+                "the column's unit may be wrong: it may be s, ms, us or ns since 1970"
+            }
+            Self::TimeframeMismatch { .. } => {
+                "rename the file to its true timeframe, or download it again"
+            }
+            Self::Spacing { .. } => {
+                "rows of two timeframes or of shifted clocks may have been joined"
+            }
+            _ => return None,
+        };
+        Some(hint.to_owned())
+    }
+}
+
+/// Writes a span of milliseconds in the largest unit that divides it: `4h`, `90m`.
+pub(crate) fn span(milliseconds: i64) -> String {
+    let units = [
+        (86_400_000, "d"),
+        (3_600_000, "h"),
+        (60_000, "m"),
+        (1_000, "s"),
+    ];
+    for (unit, name) in units {
+        if milliseconds != 0 && milliseconds % unit == 0 {
+            return format!("{}{name}", milliseconds / unit);
+        }
+    }
+    format!("{milliseconds}ms")
+}

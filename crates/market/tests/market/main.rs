@@ -1,0 +1,12 @@
+//! Tests of the market crate from outside.
+
+#[cfg(test)]
+mod common;
+#[cfg(test)]
+mod files;
+#[cfg(test)]
+mod freqtrade;
+#[cfg(test)]
+mod hostile;
+#[cfg(test)]
+mod validate;

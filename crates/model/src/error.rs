@@ -1,0 +1,69 @@
+//! Errors of the decoder.
+
+use weights::WeightsError;
+
+/// What can go wrong between a base model's files and its answers.
+#[derive(Debug, thiserror::Error)]
+pub enum ModelError {
+    /// Reading the base model's files failed.
+    #[error(transparent)]
+    Weights(#[from] WeightsError),
+    /// The base model needs something this decoder does not have.
+    #[error("the base model uses {feature}, which is not supported")]
+    Unsupported {
+        /// What it uses.
+        feature: String,
+    },
+    /// A tensor has another shape than the configuration says.
+    #[error("tensor `{name}` has shape {found:?}, expected {expected:?}")]
+    Shape {
+        /// Name of the tensor.
+        name: String,
+        /// Shape in the file.
+        found: Vec<usize>,
+        /// Shape by the configuration.
+        expected: Vec<usize>,
+    },
+    /// A tensor holds a value that is not finite.
+    #[error("tensor `{name}` holds a value that is not finite at index {index}")]
+    NotFinite {
+        /// Name of the tensor.
+        name: String,
+        /// Index of the value, row-major.
+        index: usize,
+    },
+    /// An adapter does not fit or is malformed.
+    #[error("adapter: {0}")]
+    Adapter(String),
+    /// A token id lies outside the vocabulary.
+    #[error("token id {token} lies outside the vocabulary of {vocabulary}")]
+    Token {
+        /// The id.
+        token: u32,
+        /// Size of the vocabulary.
+        vocabulary: usize,
+    },
+    /// A sequence is longer than the model's positions.
+    #[error("a sequence needs {needed} positions, the model has {limit}")]
+    TooLong {
+        /// Positions needed.
+        needed: usize,
+        /// Positions available.
+        limit: usize,
+    },
+    /// The caller asked to stop.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+impl ModelError {
+    /// Returns what the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Weights(error) => error.hint(),
+            Self::TooLong { .. } => Some("shorten the prompt template".into()),
+            Self::Adapter(_) => Some("use the base model the adapter was trained on".into()),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,288 @@
+//! The forward pass: for training (activations kept for the backward pass) and for inference
+//! (keys and values kept in a cache).
+//!
+//! Dimensions: T rows, C hidden, F feed-forward, H query heads, G key/value heads, D head width.
+
+use crate::ModelError;
+use crate::batch::Batch;
+use crate::decoder::Decoder;
+use crate::linear::{Side, linear_forward};
+use crate::lora::{Lora, Projection};
+use kernels::attention::attention_forward;
+use kernels::elementwise::{Dropout, mix64};
+use kernels::matmul::{Mat, MatMut, Write, matmul_parallel};
+use kernels::norm::rms_norm_forward;
+use kernels::rotary::Turn;
+use kernels::swiglu::swiglu_forward;
+
+/// What one layer keeps for its backward pass; shapes in the field notes.
+#[derive(Default)]
+pub(crate) struct Saved {
+    /// Residual stream on entry [T, C].
+    pub(crate) x: Vec<f32>,
+    pub(crate) rstd_attention: Vec<f32>,
+    /// Rotated queries [T, H*D] and keys [T, G*D], values [T, G*D].
+    pub(crate) q: Vec<f32>,
+    pub(crate) k: Vec<f32>,
+    pub(crate) v: Vec<f32>,
+    /// Attention output before its projection [T, H*D], and log-sum-exp [T, H].
+    pub(crate) attention: Vec<f32>,
+    pub(crate) lse: Vec<f32>,
+    /// Residual stream after attention [T, C].
+    pub(crate) middle: Vec<f32>,
+    pub(crate) rstd_feed_forward: Vec<f32>,
+    /// Gate and up projections [T, F].
+    pub(crate) gate: Vec<f32>,
+    pub(crate) up: Vec<f32>,
+    /// Low-rank activations of each projection [T, R].
+    pub(crate) z: [Vec<f32>; 7],
+}
+
+/// Activations of a whole forward pass.
+#[derive(Default)]
+pub(crate) struct Activations {
+    pub(crate) layers: Vec<Saved>,
+}
+
+/// Keys and values of rows already computed, layer by layer: [rows, G*D] each.
+#[derive(Debug)]
+pub struct KeyValueCache {
+    keys: Vec<Vec<f32>>,
+    values: Vec<Vec<f32>>,
+}
+
+impl KeyValueCache {
+    /// Makes room for `rows` rows of `decoder`.
+    pub fn new(decoder: &Decoder, rows: usize) -> Self {
+        let width = decoder.config().num_kv_heads * decoder.config().head_dim;
+        let layers = decoder.config().num_layers;
+        Self {
+            keys: (0..layers).map(|_| vec![0.0; rows * width]).collect(),
+            values: (0..layers).map(|_| vec![0.0; rows * width]).collect(),
+        }
+    }
+}
+
+/// An adapter in use, with its dropout when training.
+#[derive(Clone, Copy, Debug)]
+pub struct Adapted<'a> {
+    /// The adapter.
+    pub lora: &'a Lora,
+    /// Seed of this step's dropout masks; none means no dropout.
+    pub dropout_seed: Option<u64>,
+}
+
+impl<'a> Adapted<'a> {
+    /// Uses the adapter without dropout.
+    pub fn plain(lora: &'a Lora) -> Self {
+        Self {
+            lora,
+            dropout_seed: None,
+        }
+    }
+
+    pub(crate) fn side(&self, layer: usize, projection: Projection) -> Option<Side<'a>> {
+        let pair = self.lora.pair(layer, projection)?;
+        let probability = self.lora.settings.dropout as f32;
+        let dropout = self
+            .dropout_seed
+            .filter(|_| probability > 0.0)
+            .map(|seed| Dropout {
+                probability,
+                key: mix64(seed ^ mix64((layer * 7 + projection as usize) as u64)),
+            });
+        Some(Side {
+            pair,
+            rank: self.lora.settings.rank,
+            scale: self.lora.scale(),
+            dropout,
+        })
+    }
+}
+
+/// What to do with keys, values and activations on the way.
+pub(crate) enum Keep<'a> {
+    /// Keep everything for a backward pass; keys are the batch's own rows.
+    All(&'a mut Activations),
+    /// Keep nothing; keys are the batch's own rows.
+    Nothing,
+    /// Write keys and values into the cache at the batch's `key_rows` and attend to the cache.
+    Cache(&'a mut KeyValueCache),
+}
+
+impl Decoder {
+    /// Computes the residual stream after the last layer, before the final norm: [T, C].
+    pub(crate) fn forward(
+        &self,
+        adapted: Option<Adapted<'_>>,
+        batch: &Batch,
+        mut keep: Keep<'_>,
+    ) -> Result<Vec<f32>, ModelError> {
+        self.check(batch)?;
+        let config = self.config();
+        let (t, c, f) = (batch.len(), config.hidden_size, config.intermediate_size);
+        let (qw, kw) = (
+            config.num_heads * config.head_dim,
+            config.num_kv_heads * config.head_dim,
+        );
+        let mut x = vec![0.0; t * c];
+        for (row, token) in x.chunks_exact_mut(c).zip(&batch.tokens) {
+            row.copy_from_slice(&self.embedding[*token as usize * c..][..c]);
+        }
+        let mut normed = vec![0.0; t * c];
+        for (index, layer) in self.layers.iter().enumerate() {
+            let run = |projection: Projection, x: &[f32], y: &mut [f32], write: Write| {
+                let side = adapted.and_then(|a| a.side(index, projection));
+                linear_forward(layer.linear(projection), side, &batch.row_keys, x, y, write)
+            };
+            let mut saved = Saved {
+                rstd_attention: vec![0.0; t],
+                rstd_feed_forward: vec![0.0; t],
+                q: vec![0.0; t * qw],
+                k: vec![0.0; t * kw],
+                v: vec![0.0; t * kw],
+                attention: vec![0.0; t * qw],
+                lse: vec![0.0; t * config.num_heads],
+                gate: vec![0.0; t * f],
+                up: vec![0.0; t * f],
+                ..Saved::default()
+            };
+            let s = &mut saved;
+            if matches!(keep, Keep::All(_)) {
+                s.x = x.clone();
+            }
+            let eps = config.rms_norm_eps;
+            rms_norm_forward(
+                &x,
+                &layer.attention_norm,
+                eps,
+                &mut normed,
+                &mut s.rstd_attention,
+            );
+            s.z[0] = run(Projection::Query, &normed, &mut s.q, Write::Set);
+            s.z[1] = run(Projection::Key, &normed, &mut s.k, Write::Set);
+            s.z[2] = run(Projection::Value, &normed, &mut s.v, Write::Set);
+            self.rotary
+                .apply(&mut s.q, &batch.positions, config.num_heads, Turn::Forward);
+            self.rotary.apply(
+                &mut s.k,
+                &batch.positions,
+                config.num_kv_heads,
+                Turn::Forward,
+            );
+            let (keys, values) = if let Keep::Cache(cache) = &mut keep {
+                let (keys, values) = (&mut cache.keys[index], &mut cache.values[index]);
+                for (row, at) in batch.key_rows.iter().enumerate() {
+                    keys[at * kw..][..kw].copy_from_slice(&s.k[row * kw..][..kw]);
+                    values[at * kw..][..kw].copy_from_slice(&s.v[row * kw..][..kw]);
+                }
+                (&keys[..], &values[..])
+            } else {
+                (&s.k[..], &s.v[..])
+            };
+            attention_forward(
+                self.heads(),
+                &batch.segments,
+                &s.q,
+                keys,
+                values,
+                &mut s.attention,
+                &mut s.lse,
+            );
+            s.z[3] = run(Projection::Output, &s.attention, &mut x, Write::Add);
+            if matches!(keep, Keep::All(_)) {
+                s.middle = x.clone();
+            }
+            let rstd = &mut s.rstd_feed_forward;
+            rms_norm_forward(&x, &layer.feed_forward_norm, eps, &mut normed, rstd);
+            s.z[4] = run(Projection::Gate, &normed, &mut s.gate, Write::Set);
+            s.z[5] = run(Projection::Up, &normed, &mut s.up, Write::Set);
+            let mut product = vec![0.0; t * f];
+            swiglu_forward(&s.gate, &s.up, &mut product);
+            s.z[6] = run(Projection::Down, &product, &mut x, Write::Add);
+            if let Keep::All(activations) = &mut keep {
+                activations.layers.push(saved);
+            }
+        }
+        Ok(x)
+    }
+
+    /// Returns the final norm of the named rows of `x` [T, C]: [rows, C].
+    pub(crate) fn final_rows(&self, x: &[f32], rows: &[usize]) -> (Vec<f32>, Vec<f32>, Vec<f32>) {
+        let c = self.config().hidden_size;
+        let mut picked = Vec::with_capacity(rows.len() * c);
+        for row in rows {
+            picked.extend_from_slice(&x[row * c..][..c]);
+        }
+        let mut normed = vec![0.0; picked.len()];
+        let mut rstd = vec![0.0; rows.len()];
+        let eps = self.config().rms_norm_eps;
+        rms_norm_forward(&picked, &self.final_norm, eps, &mut normed, &mut rstd);
+        (picked, normed, rstd)
+    }
+
+    /// Computes logits [rows, V] of normalised rows [rows, C].
+    pub(crate) fn logits_of(&self, normed: &[f32], logits: &mut [f32]) {
+        let (c, v) = (self.config().hidden_size, self.config().vocab_size);
+        let rows = normed.len() / c;
+        matmul_parallel(
+            &mut MatMut::dense(logits, rows, v),
+            Write::Set,
+            1.0,
+            Mat::dense(normed, rows, c),
+            Mat::dense(self.head(), v, c).t(),
+        );
+    }
+
+    /// Computes the logits [rows.len(), V] of the named rows of a batch.
+    ///
+    /// # Errors
+    /// If a token or position is out of range.
+    pub fn logits(
+        &self,
+        lora: Option<&Lora>,
+        batch: &Batch,
+        rows: &[usize],
+    ) -> Result<Vec<f32>, ModelError> {
+        let x = self.forward(lora.map(Adapted::plain), batch, Keep::Nothing)?;
+        Ok(self.row_logits(&x, rows))
+    }
+
+    /// As [`Self::logits`], with keys and values in `cache`.
+    ///
+    /// # Errors
+    /// If a token or position is out of range.
+    pub fn logits_cached(
+        &self,
+        lora: Option<&Lora>,
+        batch: &Batch,
+        cache: &mut KeyValueCache,
+        rows: &[usize],
+    ) -> Result<Vec<f32>, ModelError> {
+        let x = self.forward(lora.map(Adapted::plain), batch, Keep::Cache(cache))?;
+        Ok(self.row_logits(&x, rows))
+    }
+
+    fn row_logits(&self, x: &[f32], rows: &[usize]) -> Vec<f32> {
+        let (_, normed, _) = self.final_rows(x, rows);
+        let mut logits = vec![0.0; rows.len() * self.config().vocab_size];
+        self.logits_of(&normed, &mut logits);
+        logits
+    }
+
+    fn check(&self, batch: &Batch) -> Result<(), ModelError> {
+        let vocabulary = self.config().vocab_size;
+        if let Some(token) = batch.tokens.iter().find(|t| **t as usize >= vocabulary) {
+            return Err(ModelError::Token {
+                token: *token,
+                vocabulary,
+            });
+        }
+        let needed = batch.positions.iter().max().map_or(0, |p| *p as usize + 1);
+        let limit = self.max_positions();
+        if needed > limit {
+            return Err(ModelError::TooLong { needed, limit });
+        }
+        Ok(())
+    }
+}

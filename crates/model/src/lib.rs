@@ -1,0 +1,30 @@
+#![forbid(unsafe_code)]
+//! Tokenizer, chat template and the decoder: forward and backward passes written out by hand,
+//! low-rank adapters, generation and decision scoring.
+//!
+//! It deliberately holds no training loop, no optimiser and no files of its own.
+
+pub mod backward;
+pub mod batch;
+pub mod chat;
+pub mod decoder;
+pub mod encode;
+mod error;
+pub mod forward;
+pub mod generate;
+mod linear;
+pub mod lora;
+pub mod score;
+pub mod text_error;
+pub mod tokenizer;
+
+pub use backward::Target;
+pub use batch::Batch;
+pub use chat::{ChatMessage, ChatTemplate};
+pub use decoder::Decoder;
+pub use encode::{Encoded, encode_conversation, encode_prompt};
+pub use error::ModelError;
+pub use forward::Adapted;
+pub use lora::{Lora, LoraSettings, Projection};
+pub use text_error::TextError;
+pub use tokenizer::Tokenizer;

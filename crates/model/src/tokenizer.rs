@@ -1,0 +1,99 @@
+//! Text to token ids and back, by the model's own `tokenizer.json`.
+//!
+//! Special tokens written in the text are parsed as such and nothing is ever added: what
+//! a chat template renders is exactly what the model sees. It deliberately offers no
+//! padding and no truncation.
+
+use tokenizers::Tokenizer as Inner;
+
+use crate::text_error::TextError;
+
+/// A tokenizer built from a `tokenizer.json` document.
+#[derive(Clone)]
+pub struct Tokenizer {
+    inner: Inner,
+}
+
+impl Tokenizer {
+    /// Builds a tokenizer from the text of a `tokenizer.json`.
+    ///
+    /// # Errors
+    /// [`TextError::Tokenizer`] when the document is not valid.
+    pub fn from_json(json: &str) -> Result<Self, TextError> {
+        let mut inner: Inner =
+            json.parse()
+                .map_err(|error: tokenizers::Error| TextError::Tokenizer {
+                    message: error.to_string(),
+                })?;
+        // A file may carry its trainer's padding and truncation; a text is never cut here.
+        inner.with_padding(None);
+        inner
+            .with_truncation(None)
+            .map_err(|error| TextError::Tokenizer {
+                message: error.to_string(),
+            })?;
+        Ok(Self { inner })
+    }
+
+    /// Returns the token ids of `text`; special tokens in it are parsed, none is added.
+    ///
+    /// # Errors
+    /// [`TextError::Codec`] when the library fails.
+    pub fn encode(&self, text: &str) -> Result<Vec<u32>, TextError> {
+        self.inner
+            .encode(text, false)
+            .map(|encoding| encoding.get_ids().to_vec())
+            .map_err(|error| TextError::Codec {
+                action: "encode the text",
+                message: error.to_string(),
+            })
+    }
+
+    /// Returns the text of `tokens`, special tokens included.
+    ///
+    /// # Errors
+    /// [`TextError::Codec`] when a token is unknown to the decoder.
+    pub fn decode(&self, tokens: &[u32]) -> Result<String, TextError> {
+        self.decode_with(tokens, false)
+    }
+
+    /// Returns the text of `tokens` without special tokens, as a reader sees an answer.
+    ///
+    /// # Errors
+    /// [`TextError::Codec`] when a token is unknown to the decoder.
+    pub fn decode_plain(&self, tokens: &[u32]) -> Result<String, TextError> {
+        self.decode_with(tokens, true)
+    }
+
+    /// Returns the id of the token spelled exactly `token`.
+    pub fn token_id(&self, token: &str) -> Option<u32> {
+        self.inner.token_to_id(token)
+    }
+
+    /// Returns the spelling of a token as the vocabulary stores it.
+    pub fn token(&self, id: u32) -> Option<String> {
+        self.inner.id_to_token(id)
+    }
+
+    /// Returns whether the token is a special one (an end of turn, not a word).
+    pub fn is_special(&self, id: u32) -> bool {
+        self.inner
+            .get_added_tokens_decoder()
+            .get(&id)
+            .is_some_and(|token| token.special)
+    }
+
+    /// Returns the number of tokens, added ones included.
+    pub fn vocab_size(&self) -> usize {
+        self.inner.get_vocab_size(true)
+    }
+
+    fn decode_with(&self, tokens: &[u32], skip_special: bool) -> Result<String, TextError> {
+        self.inner
+            .decode(tokens, skip_special)
+            .map_err(|error| TextError::Codec {
+                action: "decode the tokens",
+                message: error.to_string(),
+            })
+    }
+}

@@ -1,0 +1,21 @@
+#![forbid(unsafe_code)]
+//! The decision log, the comparison of arms and the page that shows it.
+//!
+//! * [`log`] keeps what every arm decided: append-only JSON lines that survive
+//!   a power cut.
+//! * [`evaluation`] scores the arms on the same rows, with time-block bootstrap
+//!   intervals, and words the result without claiming more than it shows.
+//! * [`report`] is `report.json` and the self-contained page made from it.
+//! * [`chart`] holds the small pure functions that draw the page's figures.
+//!
+//! The room does not train, does not run a model and does not read market
+//! data: it is handed decisions and outcomes.
+
+pub mod chart;
+pub mod class;
+mod error;
+pub mod evaluation;
+pub mod log;
+pub mod report;
+
+pub use error::ServeError;

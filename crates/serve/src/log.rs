@@ -1,0 +1,665 @@
+//! The append-only decision log: one JSON object a line.
+//!
+//! A record is on the disk once [`Writer::sync`] has returned, and whatever
+//! kills the process, the next [`Writer::open`] finds every complete record:
+//! a line without its line feed is a write that was cut off, and is dropped.
+//! One writer at a time; readers need no lock. The log is never rewritten:
+//! nothing here edits, sorts or compacts it.
+
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use market::{Instrument, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::class;
+use crate::error::ServeError;
+
+/// Version of the record layout this code writes and reads.
+pub const SCHEMA: u32 = 1;
+/// Longest line that is read, in bytes; a longer one is malformed.
+pub const MAX_LINE: usize = 1 << 20;
+/// How far three probabilities may miss a sum of one.
+const SUM_TOLERANCE: f64 = 1e-6;
+/// The bytes every log starts with.
+const FIRST_BYTES: &str = "{\"schema\":";
+
+/// One decision of one arm.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Record {
+    /// Layout version, [`SCHEMA`].
+    pub schema: u32,
+    /// Who decided: `base`, `adapter`, `majority`, ...
+    pub arm: String,
+    /// What was decided about.
+    pub instrument: Instrument,
+    /// The close of the bar the decision was made on.
+    pub decision_time: Timestamp,
+    /// Class index; `"BUY"`, `"SELL"` or `"HOLD"` in the file.
+    #[serde(with = "class")]
+    pub decision: usize,
+    /// Calibrated probabilities of BUY, SELL, HOLD; they sum to one.
+    pub probabilities: [f64; class::COUNT],
+    /// Probabilities before calibration.
+    pub raw_probabilities: Option<[f64; class::COUNT]>,
+    /// What the model wrote, when it wrote.
+    pub answer: Option<String>,
+    /// What happened, once it is known.
+    pub outcome: Option<Outcome>,
+    /// Hash of the base model's file; none for an arm without a model.
+    pub model_sha256: Option<String>,
+    /// Hash of the adapter; none for the base and the baselines.
+    pub adapter_sha256: Option<String>,
+    /// Hash of the rendered prompt; none for an arm that reads none.
+    pub prompt_sha256: Option<String>,
+}
+
+/// What happened after a decision.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Outcome {
+    /// The right class, by the label rule.
+    #[serde(with = "class")]
+    pub label: usize,
+    /// Return over the horizon as a fraction: 0.02 is +2 %.
+    #[serde(rename = "return")]
+    pub outcome_return: f64,
+}
+
+impl Record {
+    /// Says what keeps the record out of a log, if anything does.
+    fn fault(&self) -> Option<String> {
+        if self.schema != SCHEMA {
+            return Some(format!("schema `{}`, expected `{SCHEMA}`", self.schema));
+        }
+        if self.arm.is_empty() {
+            return Some("empty arm, expected a name".to_owned());
+        }
+        if self.decision >= class::COUNT {
+            return Some(format!(
+                "decision `{}`, expected a class index below {}",
+                self.decision,
+                class::COUNT
+            ));
+        }
+        if let Some(fault) = probability_fault("probabilities", &self.probabilities) {
+            return Some(fault);
+        }
+        if let Some(fault) = self
+            .raw_probabilities
+            .as_ref()
+            .and_then(|raw| probability_fault("raw_probabilities", raw))
+        {
+            return Some(fault);
+        }
+        self.outcome.and_then(|outcome| {
+            if outcome.label >= class::COUNT {
+                Some(format!(
+                    "outcome label `{}`, expected a class index below {}",
+                    outcome.label,
+                    class::COUNT
+                ))
+            } else if !outcome.outcome_return.is_finite() {
+                Some("outcome return is not a finite number".to_owned())
+            } else {
+                None
+            }
+        })
+    }
+}
+
+fn probability_fault(field: &str, probabilities: &[f64]) -> Option<String> {
+    if let Some(bad) = probabilities.iter().find(|p| !(0.0..=1.0).contains(*p)) {
+        return Some(format!("`{field}` holds `{bad}`, expected 0 to 1"));
+    }
+    let sum: f64 = probabilities.iter().sum();
+    ((sum - 1.0).abs() > SUM_TOLERANCE).then(|| format!("`{field}` sum to `{sum}`, expected 1"))
+}
+
+/// The one writer of a log; holds the file's lock until dropped.
+#[derive(Debug)]
+pub struct Writer {
+    file: File,
+    path: PathBuf,
+    length: u64,
+    dropped_bytes: u64,
+}
+
+impl Writer {
+    /// Opens or creates the log at `path` for appending.
+    ///
+    /// A torn tail (bytes after the last line feed) is cut off;
+    /// [`Writer::dropped_bytes`] says how many bytes that were.
+    ///
+    /// # Errors
+    /// [`ServeError::Locked`] when another writer has the log,
+    /// [`ServeError::NotALog`] when the file holds something else (it is left
+    /// alone), [`ServeError::Io`] for what the operating system refuses.
+    pub fn open(path: &Path) -> Result<Self, ServeError> {
+        let io = |action| io_error(action, path);
+        let is_new = !path.exists();
+        let mut file = OpenOptions::new()
+            .read(true)
+            .append(true)
+            .create(true)
+            .open(path)
+            .map_err(io("open"))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(ServeError::Locked {
+                    path: path.to_owned(),
+                });
+            }
+            Err(TryLockError::Error(source)) => return Err(io("lock")(source)),
+        }
+        if is_new {
+            sync_directory(path).map_err(io("sync the directory of"))?;
+        }
+        let found = file.metadata().map_err(io("inspect"))?.len();
+        if !starts_like_a_log(&mut file).map_err(io("read"))? {
+            return Err(ServeError::NotALog {
+                path: path.to_owned(),
+                expected: FIRST_BYTES,
+            });
+        }
+        let length = whole_lines_length(&mut file, found).map_err(io("read"))?;
+        if length < found {
+            file.set_len(length).map_err(io("cut the torn tail of"))?;
+            file.sync_all().map_err(io("sync"))?;
+        }
+        Ok(Self {
+            file,
+            path: path.to_owned(),
+            length,
+            dropped_bytes: found - length,
+        })
+    }
+
+    /// Returns how many bytes of a torn tail were cut off on opening.
+    pub fn dropped_bytes(&self) -> u64 {
+        self.dropped_bytes
+    }
+
+    /// Returns the log's path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Appends one record. It is durable after the next [`Writer::sync`].
+    ///
+    /// # Errors
+    /// [`ServeError::Record`] for a record a reader would refuse (nothing is
+    /// written), [`ServeError::Io`] when the write fails; what was half
+    /// written is taken back, so the log stays whole.
+    pub fn append(&mut self, record: &Record) -> Result<(), ServeError> {
+        let refuse = |reason| ServeError::Record {
+            arm: record.arm.clone(),
+            instrument: record.instrument.to_string(),
+            decision_time: record.decision_time.to_string(),
+            reason,
+        };
+        if let Some(reason) = record.fault() {
+            return Err(refuse(reason));
+        }
+        let mut line = serde_json::to_vec(record).map_err(|error| refuse(error.to_string()))?;
+        line.push(b'\n');
+        if line.len() > MAX_LINE {
+            let reason = format!("{} bytes long, expected at most {MAX_LINE}", line.len());
+            return Err(refuse(reason));
+        }
+        if let Err(source) = self.file.write_all(&line) {
+            // When even this fails, the tail is repaired by the next `open`.
+            let _ = self.file.set_len(self.length);
+            return Err(io_error("append to", &self.path)(source));
+        }
+        self.length += line.len() as u64;
+        Ok(())
+    }
+
+    /// Waits until everything appended so far is on the disk.
+    ///
+    /// # Errors
+    /// [`ServeError::Io`] when the operating system cannot promise that.
+    pub fn sync(&mut self) -> Result<(), ServeError> {
+        self.file.sync_data().map_err(io_error("sync", &self.path))
+    }
+}
+
+/// A log as read: the good records, and everything that was wrong.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Log {
+    /// The records in file order, duplicates included.
+    pub records: Vec<Record>,
+    /// Complete lines that are no record of this schema.
+    pub malformed: Vec<Malformed>,
+    /// Records of an arm, instrument and decision time seen before.
+    pub duplicates: Vec<Duplicate>,
+    /// Bytes after the last line feed: a write that was cut off.
+    pub torn_bytes: u64,
+}
+
+/// A line that is no record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Malformed {
+    /// The log.
+    pub path: PathBuf,
+    /// Line number, from 1.
+    pub line: usize,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+/// A second record of the same decision.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Duplicate {
+    /// Line number of the repetition, from 1.
+    pub line: usize,
+    /// Line number of the first record.
+    pub first_line: usize,
+    /// The arm of both.
+    pub arm: String,
+    /// The instrument of both.
+    pub instrument: Instrument,
+    /// The decision time of both.
+    pub decision_time: Timestamp,
+}
+
+impl Log {
+    /// Returns the records of a log in which every line must be good.
+    ///
+    /// # Errors
+    /// [`ServeError::Line`] with the first malformed line or duplicate.
+    pub fn strict(self, path: &Path) -> Result<Vec<Record>, ServeError> {
+        let malformed = self.malformed.first().map(|m| (m.line, m.reason.clone()));
+        let duplicate = self.duplicates.first().map(|d| {
+            let reason = format!(
+                "arm `{}` for `{}` at `{}` was already decided on line {}",
+                d.arm, d.instrument, d.decision_time, d.first_line
+            );
+            (d.line, reason)
+        });
+        match malformed.into_iter().chain(duplicate).min() {
+            Some((line, reason)) => Err(ServeError::Line {
+                path: path.to_owned(),
+                line,
+                reason,
+            }),
+            None => Ok(self.records),
+        }
+    }
+}
+
+/// Reads the log at `path`, line by line; a bad line does not end the reading.
+///
+/// # Errors
+/// [`ServeError::Io`] when the file cannot be read.
+pub fn read(path: &Path) -> Result<Log, ServeError> {
+    let io = |action| io_error(action, path);
+    let mut reader = BufReader::new(File::open(path).map_err(io("open"))?);
+    let mut log = Log::default();
+    let mut first_lines = BTreeMap::new();
+    let mut line = 0;
+    let mut bytes = Vec::new();
+    loop {
+        bytes.clear();
+        let taken = (&mut reader)
+            .take(MAX_LINE as u64)
+            .read_until(b'\n', &mut bytes)
+            .map_err(io("read"))?;
+        if taken == 0 {
+            return Ok(log);
+        }
+        line += 1;
+        let parsed = if bytes.last() == Some(&b'\n') {
+            parse(&bytes)
+        } else {
+            let (skipped, ended) = skip_line(&mut reader).map_err(io("read"))?;
+            if !ended {
+                log.torn_bytes = taken as u64 + skipped;
+                return Ok(log);
+            }
+            Err(format!("longer than {MAX_LINE} bytes"))
+        };
+        match parsed {
+            Ok(record) => {
+                let key = (
+                    record.arm.clone(),
+                    record.instrument.clone(),
+                    record.decision_time,
+                );
+                let first_line = *first_lines.entry(key).or_insert(line);
+                if first_line != line {
+                    log.duplicates.push(Duplicate {
+                        line,
+                        first_line,
+                        arm: record.arm.clone(),
+                        instrument: record.instrument.clone(),
+                        decision_time: record.decision_time,
+                    });
+                }
+                log.records.push(record);
+            }
+            Err(reason) => log.malformed.push(Malformed {
+                path: path.to_owned(),
+                line,
+                reason,
+            }),
+        }
+    }
+}
+
+/// Parses one line; the schema is judged before the fields.
+fn parse(line: &[u8]) -> Result<Record, String> {
+    #[derive(Deserialize)]
+    struct Probe {
+        schema: u32,
+    }
+    let probe: Probe =
+        serde_json::from_slice(line).map_err(|error| format!("not a record: {error}"))?;
+    if probe.schema != SCHEMA {
+        return Err(format!("schema `{}`, expected `{SCHEMA}`", probe.schema));
+    }
+    let record: Record =
+        serde_json::from_slice(line).map_err(|error| format!("not a record: {error}"))?;
+    match record.fault() {
+        Some(reason) => Err(reason),
+        None => Ok(record),
+    }
+}
+
+/// Skips to behind the next line feed; returns the bytes skipped and whether there was one.
+fn skip_line(reader: &mut impl BufRead) -> std::io::Result<(u64, bool)> {
+    let mut skipped = 0;
+    loop {
+        let buffer = reader.fill_buf()?;
+        if buffer.is_empty() {
+            return Ok((skipped, false));
+        }
+        let feed = buffer.iter().position(|&byte| byte == b'\n');
+        let used = feed.map_or(buffer.len(), |at| at + 1);
+        reader.consume(used);
+        skipped += used as u64;
+        if feed.is_some() {
+            return Ok((skipped, true));
+        }
+    }
+}
+
+/// Whether the file is empty, or its first bytes are those of a (cut off) record.
+fn starts_like_a_log(file: &mut File) -> std::io::Result<bool> {
+    let mut head = Vec::new();
+    file.seek(SeekFrom::Start(0))?;
+    file.take(FIRST_BYTES.len() as u64).read_to_end(&mut head)?;
+    Ok(FIRST_BYTES.as_bytes().starts_with(&head))
+}
+
+/// Returns the length up to and including the last line feed.
+fn whole_lines_length(file: &mut File, length: u64) -> std::io::Result<u64> {
+    const CHUNK: u64 = 64 * 1024;
+    let mut chunk = Vec::new();
+    let mut end = length;
+    while end > 0 {
+        let start = end.saturating_sub(CHUNK);
+        file.seek(SeekFrom::Start(start))?;
+        chunk.clear();
+        (&mut *file).take(end - start).read_to_end(&mut chunk)?;
+        if let Some(at) = chunk.iter().rposition(|&byte| byte == b'\n') {
+            return Ok(start + at as u64 + 1);
+        }
+        end = start;
+    }
+    Ok(0)
+}
+
+/// Makes a new file's name durable.
+fn sync_directory(path: &Path) -> std::io::Result<()> {
+    if cfg!(unix) {
+        let parent = path.parent().filter(|p| !p.as_os_str().is_empty());
+        File::open(parent.unwrap_or(Path::new(".")))?.sync_all()?;
+    }
+    Ok(())
+}
+
+fn io_error(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> ServeError {
+    let path = path.to_owned();
+    move |source| ServeError::Io {
+        action,
+        path,
+        source,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn record(hour: i64) -> Record {
+        Record {
+            schema: SCHEMA,
+            arm: "adapter".to_owned(),
+            instrument: Instrument::new("BTC/USD").unwrap(),
+            decision_time: Timestamp(1_546_300_800_000 + hour * 3_600_000),
+            decision: class::BUY,
+            probabilities: [0.5, 0.25, 0.25],
+            raw_probabilities: Some([0.6, 0.2, 0.2]),
+            answer: Some("DECISION: BUY - \"quoted\"\nsecond line \u{e9}".to_owned()),
+            outcome: Some(Outcome {
+                label: class::HOLD,
+                outcome_return: -0.0125,
+            }),
+            model_sha256: Some("ab".repeat(32)),
+            adapter_sha256: None,
+            prompt_sha256: Some("cd".repeat(32)),
+        }
+    }
+
+    fn scratch() -> (tempfile::TempDir, PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log.jsonl");
+        (folder, path)
+    }
+
+    fn write(path: &Path, records: &[Record]) {
+        let mut writer = Writer::open(path).unwrap();
+        for record in records {
+            writer.append(record).unwrap();
+        }
+        writer.sync().unwrap();
+    }
+
+    #[test]
+    fn what_is_appended_is_read_back() {
+        let (_folder, path) = scratch();
+        let records: Vec<_> = (0..5).map(record).collect();
+        write(&path, &records[..2]);
+        write(&path, &records[2..]);
+        let log = read(&path).unwrap();
+        assert_eq!(log.records, records);
+        assert!(log.malformed.is_empty() && log.duplicates.is_empty());
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.starts_with(FIRST_BYTES), "{text}");
+        assert!(text.contains(r#""decision":"BUY""#), "{text}");
+        assert!(text.contains(r#""return":-0.0125"#), "{text}");
+    }
+
+    #[test]
+    fn a_kill_at_every_byte_loses_only_the_torn_record() {
+        let (_folder, path) = scratch();
+        let records: Vec<_> = (0..3).map(record).collect();
+        write(&path, &records);
+        let whole = std::fs::read(&path).unwrap();
+        let ends: Vec<usize> = whole
+            .iter()
+            .enumerate()
+            .filter(|(_, byte)| **byte == b'\n')
+            .map(|(at, _)| at + 1)
+            .collect();
+        for cut in 0..=whole.len() {
+            std::fs::write(&path, &whole[..cut]).unwrap();
+            let complete = ends.iter().filter(|end| **end <= cut).count();
+            let kept = if complete == 0 { 0 } else { ends[complete - 1] };
+
+            let before = read(&path).unwrap();
+            assert_eq!(before.records, records[..complete], "cut at {cut}");
+            assert_eq!(before.torn_bytes, (cut - kept) as u64, "cut at {cut}");
+
+            let mut writer = Writer::open(&path).unwrap();
+            assert_eq!(writer.dropped_bytes(), (cut - kept) as u64, "cut at {cut}");
+            for record in &records[complete..] {
+                writer.append(record).unwrap();
+            }
+            writer.sync().unwrap();
+            drop(writer);
+            assert_eq!(std::fs::read(&path).unwrap(), whole, "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn a_torn_tail_longer_than_a_chunk_is_found() {
+        let (_folder, path) = scratch();
+        write(&path, &[record(0)]);
+        let whole = std::fs::read(&path).unwrap();
+        let mut torn = whole.clone();
+        torn.extend(std::iter::repeat_n(b'x', 200_000));
+        std::fs::write(&path, &torn).unwrap();
+        let writer = Writer::open(&path).unwrap();
+        assert_eq!(writer.dropped_bytes(), 200_000);
+        assert_eq!(std::fs::read(&path).unwrap(), whole);
+    }
+
+    #[test]
+    fn a_second_writer_is_refused_until_the_first_is_gone() {
+        let (_folder, path) = scratch();
+        let first = Writer::open(&path).unwrap();
+        let error = Writer::open(&path).unwrap_err();
+        assert!(matches!(error, ServeError::Locked { .. }), "{error}");
+        assert!(error.hint().is_some());
+        drop(first);
+        Writer::open(&path).unwrap();
+    }
+
+    #[test]
+    fn another_file_is_not_cut() {
+        let (_folder, path) = scratch();
+        std::fs::write(&path, "step,loss").unwrap();
+        let error = Writer::open(&path).unwrap_err();
+        assert!(matches!(error, ServeError::NotALog { .. }), "{error}");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "step,loss");
+    }
+
+    #[test]
+    fn a_missing_folder_is_named() {
+        let (_folder, path) = scratch();
+        let error = Writer::open(&path.join("log.jsonl")).unwrap_err();
+        assert!(error.to_string().contains("log.jsonl"), "{error}");
+        let error = read(&path).unwrap_err();
+        assert!(error.to_string().starts_with("cannot open"), "{error}");
+    }
+
+    #[test]
+    fn a_record_no_reader_would_take_is_refused() {
+        let (_folder, path) = scratch();
+        let mut writer = Writer::open(&path).unwrap();
+        let spoil: [fn(&mut Record); 9] = [
+            |r| r.schema = 2,
+            |r| r.arm.clear(),
+            |r| r.decision = 3,
+            |r| r.probabilities[0] = f64::NAN,
+            |r| r.probabilities = [0.9, 0.9, 0.9],
+            |r| r.raw_probabilities = Some([-0.1, 0.6, 0.5]),
+            |r| {
+                r.outcome = Some(Outcome {
+                    label: 3,
+                    outcome_return: 0.0,
+                });
+            },
+            |r| {
+                r.outcome = Some(Outcome {
+                    label: 0,
+                    outcome_return: f64::INFINITY,
+                });
+            },
+            |r| r.answer = Some("x".repeat(MAX_LINE)),
+        ];
+        for change in spoil {
+            let mut bad = record(0);
+            change(&mut bad);
+            let error = writer.append(&bad).unwrap_err();
+            assert!(matches!(error, ServeError::Record { .. }), "{error}");
+        }
+        writer.append(&record(1)).unwrap();
+        drop(writer);
+        assert_eq!(read(&path).unwrap().records, [record(1)]);
+    }
+
+    #[test]
+    fn malformed_lines_are_located_and_the_rest_is_read() {
+        let (_folder, path) = scratch();
+        let good = serde_json::to_string(&record(0)).unwrap();
+        let foreign = good.replace("\"schema\":1", "\"schema\":9");
+        let sloppy = good.replace("0.5,0.25,0.25", "0.5,0.5,0.25");
+        let long = "y".repeat(2 * MAX_LINE);
+        let text = format!("{good}\nnonsense\n{foreign}\n{sloppy}\n{long}\n{good}\n");
+        std::fs::write(&path, text).unwrap();
+        let log = read(&path).unwrap();
+        assert_eq!(log.records.len(), 2);
+        let lines: Vec<_> = log.malformed.iter().map(|m| m.line).collect();
+        assert_eq!(lines, [2, 3, 4, 5]);
+        assert_eq!(log.malformed[1].reason, "schema `9`, expected `1`");
+        assert!(log.malformed[2].reason.contains("sum to"));
+        assert!(log.malformed[3].reason.contains("longer than"));
+        assert_eq!(
+            (log.duplicates[0].line, log.duplicates[0].first_line),
+            (6, 1)
+        );
+        let error = log.strict(&path).unwrap_err();
+        assert!(error.to_string().contains("line 2"), "{error}");
+    }
+
+    #[test]
+    fn a_repeated_decision_is_reported() {
+        let (_folder, path) = scratch();
+        let mut other_arm = record(0);
+        other_arm.arm = "base".to_owned();
+        write(&path, &[record(0), other_arm, record(1), record(0)]);
+        let log = read(&path).unwrap();
+        assert_eq!(log.records.len(), 4);
+        assert_eq!(log.duplicates.len(), 1);
+        assert_eq!(
+            (log.duplicates[0].line, log.duplicates[0].first_line),
+            (4, 1)
+        );
+        let error = log.strict(&path).unwrap_err();
+        assert!(error.to_string().contains("already decided"), "{error}");
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+            let (_folder, path) = scratch();
+            std::fs::write(&path, &bytes).unwrap();
+            let log = read(&path).unwrap();
+            let feeds = bytes.split(|byte| *byte == b'\n').count() - 1;
+            prop_assert_eq!(log.records.len() + log.malformed.len(), feeds);
+        }
+
+        #[test]
+        fn garbage_behind_whole_records_never_harms_them(tail in prop::collection::vec(any::<u8>(), 0..300)) {
+            let (_folder, path) = scratch();
+            let records = [record(0), record(1)];
+            write(&path, &records);
+            let mut bytes = std::fs::read(&path).unwrap();
+            bytes.extend(&tail);
+            std::fs::write(&path, &bytes).unwrap();
+            drop(Writer::open(&path).unwrap());
+            let log = read(&path).unwrap();
+            prop_assert_eq!(&log.records[..2], &records);
+            prop_assert_eq!(log.torn_bytes, 0);
+        }
+    }
+}

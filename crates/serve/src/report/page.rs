@@ -1,0 +1,269 @@
+//! The page: one self-contained document, verdict first.
+//!
+//! It refers to nothing outside itself and runs no script; a content security
+//! policy says so to the browser as well. Its markup is also well-formed XML.
+
+use std::fmt::Write;
+
+use super::prose::{self, arm, count, percent};
+use super::{PageData, Report, figures, tables};
+use crate::chart::svg::escape;
+use crate::chart::ticks::plain;
+use crate::evaluation::{ADAPTER, MAJORITY, Verdict};
+
+const STYLE: &str = include_str!("style.css");
+
+/// Returns the page of a report.
+pub fn html(report: &Report, page: &PageData) -> String {
+    let headline = prose::headline(report);
+    let sections = sections(report, page);
+    let mut html = String::with_capacity(256 * 1024);
+    let _ = write!(
+        html,
+        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\"/>\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n\
+         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; img-src data:\"/>\n\
+         <link rel=\"icon\" href=\"data:,\"/>\n<title>{}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n",
+        escape(&format!("foretune: {}", headline.title))
+    );
+    if let Some(banner) = &page.banner {
+        let _ = writeln!(
+            html,
+            "<div class=\"banner\" role=\"note\">{}</div>",
+            escape(banner)
+        );
+    }
+    html.push_str(&header(report, &headline));
+    html.push_str("<main>\n<nav aria-label=\"Sections\"><ul>");
+    for section in &sections {
+        let _ = write!(
+            html,
+            "<li><a href=\"#{}\">{}</a></li>",
+            section.id,
+            escape(section.title)
+        );
+    }
+    html.push_str("</ul></nav>\n");
+    for section in &sections {
+        let _ = writeln!(
+            html,
+            "<section id=\"{0}\" aria-labelledby=\"{0}-title\"><h2 id=\"{0}-title\">{1}</h2>\n{2}</section>",
+            section.id,
+            escape(section.title),
+            section.body
+        );
+    }
+    html.push_str("</main>\n<footer><p>Made by foretune. A test on past data is no promise about the future, and nothing here is advice to trade.</p></footer>\n</body>\n</html>\n");
+    html
+}
+
+struct Section {
+    id: &'static str,
+    title: &'static str,
+    body: String,
+}
+
+/// Returns the sections that have something to show.
+fn sections(report: &Report, page: &PageData) -> Vec<Section> {
+    let mut sections = Vec::new();
+    let mut add = |id, title, intro: &str, body: String| {
+        if !body.is_empty() {
+            let intro = if intro.is_empty() {
+                String::new()
+            } else {
+                format!("<p>{}</p>\n", escape(intro))
+            };
+            let body = intro + &body;
+            sections.push(Section { id, title, body });
+        }
+    };
+    add("verdict", "What was found", "", verdict(report));
+    add("done", "What was done", "", flow(report));
+    add(
+        "arms",
+        "How it compares",
+        "The adapter beside opponents that cost nothing. Dots are what was measured on the test span, whiskers are the intervals.",
+        figures::comparison(report) + &tables::scores(report) + &tables::confusion(report),
+    );
+    add(
+        "decisions",
+        "Decisions over time",
+        "",
+        figures::prices(page),
+    );
+    add(
+        "training",
+        "How the training went",
+        "",
+        figures::training(report),
+    );
+    add(
+        "classes",
+        "How often each answer comes",
+        "",
+        figures::class_mix(report),
+    );
+    add(
+        "calibration",
+        "Can its confidence be believed?",
+        "",
+        figures::calibration(report),
+    );
+    add(
+        "equity",
+        "Following the decisions",
+        "",
+        figures::equity(report),
+    );
+    add(
+        "answers",
+        "Answers to read",
+        "Questions from the test span with what the models wrote. Open one and judge for yourself.",
+        tables::samples(page),
+    );
+    add("data", "The data", "", tables::dataset(report));
+    add(
+        "llama",
+        "The same model in llama.cpp",
+        "",
+        tables::check(report),
+    );
+    add(
+        "again",
+        "Doing it again",
+        "What it takes to get the same numbers.",
+        tables::reproduction(report),
+    );
+    add("words", "Words used here", "", terms());
+    sections
+}
+
+fn header(report: &Report, headline: &prose::Headline) -> String {
+    let mark = match headline.verdict {
+        Verdict::Better => " better",
+        Verdict::Worse => " worse",
+        Verdict::NoEvidence | Verdict::Note => "",
+    };
+    let mut html = format!(
+        "<header>\n<p class=\"eyebrow\"><span class=\"verdict-mark{mark}\" aria-hidden=\"true\"></span>Verdict on the test span</p>\n<h1>{}</h1>\n<p class=\"lead\">{}</p>\n",
+        escape(&headline.title),
+        escape(&headline.lead)
+    );
+    if let Some(text) = prose::world(report) {
+        let _ = writeln!(
+            html,
+            "<div class=\"warnings\"><p>{}</p></div>",
+            escape(&text)
+        );
+    }
+    html.push_str(&key_figures(report));
+    html.push_str("</header>\n");
+    html
+}
+
+fn key_figures(report: &Report) -> String {
+    let basis = &report.evaluation.evaluation;
+    let level = plain(basis.level * 100.0, 0);
+    let mut html = String::from("<dl class=\"key\">");
+    let mut add = |name: &str, value: &str, under: &str| {
+        let _ = write!(
+            html,
+            "<div><dt>{}</dt><dd>{}</dd><dd class=\"under\">{}</dd></div>",
+            escape(name),
+            escape(value),
+            escape(under)
+        );
+    };
+    let share = |interval: stats::Interval| {
+        if interval.is_known() {
+            format!(
+                "{level} % interval {} to {}",
+                plain(interval.low * 100.0, 1),
+                percent(interval.high)
+            )
+        } else {
+            "interval unknown".to_owned()
+        }
+    };
+    if let Some(adapter) = arm(report, ADAPTER) {
+        add(
+            "Adapter right",
+            &percent(adapter.accuracy),
+            &share(adapter.accuracy_interval),
+        );
+    }
+    if let Some(majority) = arm(report, MAJORITY) {
+        add(
+            "Majority class right",
+            &percent(majority.accuracy),
+            &share(majority.accuracy_interval),
+        );
+    }
+    if let (Some(edge), Some(interval)) = (
+        report.evaluation.edge_over_majority,
+        report.evaluation.edge_over_majority_interval,
+    ) {
+        let sign = if edge > 0.0 { "+" } else { "" };
+        let value = format!("{sign}{} pp", plain(edge * 100.0, 1));
+        add(
+            "Edge",
+            &value,
+            &share(interval)
+                .replace(" %", " pp")
+                .replacen(" pp", " %", 1),
+        );
+    }
+    let under = format!("worth {} independent blocks", count(basis.effective_n));
+    add("Decisions", &count(basis.n), &under);
+    html.push_str("</dl>\n");
+    html
+}
+
+fn verdict(report: &Report) -> String {
+    let mut html = String::from("<ul class=\"findings\">");
+    for finding in &report.evaluation.findings {
+        let mark = match finding.verdict {
+            Verdict::Better => " better",
+            Verdict::Worse => " worse",
+            Verdict::NoEvidence | Verdict::Note => "",
+        };
+        let _ = write!(
+            html,
+            "<li><span class=\"verdict-mark{mark}\" aria-hidden=\"true\"></span><span>{}</span></li>",
+            escape(&finding.text)
+        );
+    }
+    html.push_str("</ul>\n");
+    html.push_str(&figures::edges(report));
+    if !report.warnings.is_empty() {
+        html.push_str("<div class=\"warnings\" role=\"note\"><ul>");
+        for warning in &report.warnings {
+            let _ = write!(html, "<li>{}</li>", escape(warning));
+        }
+        html.push_str("</ul></div>\n");
+    }
+    html
+}
+
+fn flow(report: &Report) -> String {
+    let mut html = String::from("<ol class=\"flow\">");
+    for (name, text) in prose::flow(report) {
+        let _ = write!(html, "<li><b>{}</b>{}</li>", escape(name), escape(&text));
+    }
+    html.push_str("</ol>\n");
+    html
+}
+
+fn terms() -> String {
+    let mut html = String::from("<dl class=\"terms\">");
+    for (term, meaning) in prose::TERMS {
+        let _ = write!(
+            html,
+            "<dt>{}</dt><dd>{}</dd>",
+            escape(term),
+            escape(meaning)
+        );
+    }
+    html.push_str("</dl>\n");
+    html
+}

@@ -1,0 +1,25 @@
+#![forbid(unsafe_code)]
+//! Statistics as plain functions over slices: what may be claimed about a
+//! classifier of overlapping market outcomes, and with which uncertainty.
+//!
+//! Classes are indices `0..classes`, times are integers on any one clock
+//! (elsewhere in foretune: Unix milliseconds), probabilities are rows that sum
+//! to one. Settings and data that can be wrong at run time give a
+//! [`StatsError`]; slices whose lengths disagree are a bug of the caller and
+//! panic, as indexing does.
+//!
+//! This crate deliberately does no input or output, reads no clock and holds
+//! no global random generator: seeds are arguments.
+
+pub mod bootstrap;
+pub mod calibration;
+mod error;
+pub mod logistic;
+pub mod metrics;
+mod optimise;
+pub mod split;
+mod summary;
+pub mod uniqueness;
+
+pub use error::StatsError;
+pub use summary::{Estimate, Interval, argmax, quantile_sorted, softmax};

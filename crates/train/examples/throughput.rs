@@ -1,0 +1,69 @@
+//! Measures the training step: tokens per second and peak memory on synthetic rows.
+//!
+//! `cargo run --release -p foretune-train --example throughput -- MODEL [ROWS [SEQUENCES [STEPS]]]`
+#![expect(clippy::print_stdout, reason = "a command-line example")]
+
+use model::batch::Batch;
+use model::{Adapted, Decoder, Lora, Target};
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::time::Instant;
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let number = |i: usize, default: usize| {
+        arguments
+            .get(i)
+            .and_then(|x| x.parse().ok())
+            .unwrap_or(default)
+    };
+    let path = arguments
+        .first()
+        .ok_or("name a model: a GGUF file or a directory")?;
+    let (rows, sequences, steps) = (number(1, 256), number(2, 4), number(3, 5));
+    let base = weights::BaseModel::open(Path::new(path))?;
+    let began = Instant::now();
+    let decoder = Decoder::load(&base, &mut |_, _| ControlFlow::Continue(()))?;
+    println!(
+        "loaded {} parameters in {:.2} s",
+        decoder.parameters(),
+        began.elapsed().as_secs_f64()
+    );
+    let settings = train::SftSettings::default();
+    let lora = Lora::new(decoder.config(), settings.lora()?, 1)?;
+    let mut batch = Batch::default();
+    let mut targets = Vec::new();
+    for sequence in 0..sequences {
+        let start = batch.len();
+        let vocabulary = decoder.config().vocab_size;
+        let tokens: Vec<u32> = (0..rows)
+            .map(|i| ((i * 7919 + sequence * 104_729) % vocabulary) as u32)
+            .collect();
+        batch.push(&tokens, 0, Vec::new(), sequence as u64);
+        targets.extend((rows - rows / 6..rows - 1).map(|i| Target {
+            row: start + i,
+            token: tokens[i + 1],
+            weight: 1e-3,
+        }));
+    }
+    let adapted = Adapted {
+        lora: &lora,
+        dropout_seed: Some(3),
+    };
+    let mut gradients = lora.zeros_like();
+    for step in 0..steps {
+        let began = Instant::now();
+        decoder.loss_and_gradients(adapted, &batch, &targets, &mut gradients)?;
+        let seconds = began.elapsed().as_secs_f64();
+        println!(
+            "step {step}: {:.0} tokens/s, {seconds:.3} s",
+            batch.len() as f64 / seconds
+        );
+    }
+    if let Ok(status) = std::fs::read_to_string("/proc/self/status")
+        && let Some(line) = status.lines().find(|line| line.starts_with("VmHWM"))
+    {
+        println!("{line}");
+    }
+    Ok(())
+}

@@ -1,0 +1,76 @@
+//! Errors of training.
+
+use model::ModelError;
+use std::path::PathBuf;
+
+/// What can stop a training run.
+#[derive(Debug, thiserror::Error)]
+pub enum TrainError {
+    /// The decoder refused the work.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// A setting is out of range.
+    #[error("setting `{name}` is {value}, expected {expected}")]
+    Setting {
+        /// Name of the setting.
+        name: &'static str,
+        /// Its value.
+        value: String,
+        /// What it should be.
+        expected: &'static str,
+    },
+    /// There is nothing to train on.
+    #[error("there is no training example")]
+    NoExamples,
+    /// A loss or gradient is not finite.
+    #[error("the {what} is not finite at step {step}, in the batch of examples {examples}")]
+    NotFinite {
+        /// Loss or gradient.
+        what: &'static str,
+        /// The step, counted from 1.
+        step: usize,
+        /// Ids of the examples in the batch.
+        examples: String,
+    },
+    /// A file of the run directory could not be read or written.
+    #[error("cannot {action} `{path}`")]
+    File {
+        /// What was tried.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why it failed.
+        source: std::io::Error,
+    },
+    /// A checkpoint does not belong to this run or is damaged.
+    #[error("checkpoint `{path}`: {reason}")]
+    Checkpoint {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The caller asked to stop; a checkpoint of the last finished step was written if a run
+    /// directory is in use.
+    #[error("interrupted after step {step}")]
+    Interrupted {
+        /// The last finished step.
+        step: usize,
+    },
+}
+
+impl TrainError {
+    /// Returns what the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Model(error) => error.hint(),
+            Self::NotFinite { .. } => Some("lower `train.learning_rate`".into()),
+            Self::Checkpoint { .. } => {
+                Some("start without --resume to train from the beginning".into())
+            }
+            Self::Interrupted { .. } => Some("run the same command with --resume to go on".into()),
+            Self::NoExamples => Some("build a dataset first: foretune dataset build".into()),
+            _ => None,
+        }
+    }
+}
