@@ -15,7 +15,8 @@ writes, all from fixed seeds:
                       (left as it is when torch is not installed)
 
 The tokenizer's merges ignore every boundary between words, digits and white space, so
-that what it answers depends on the pre-tokenizer alone.
+that what it answers depends on the pre-tokenizer alone. One word is a token no merge
+leads to, so that taking whole pieces from the vocabulary (`ignore_merges`) shows too.
 """
 
 import json
@@ -38,6 +39,8 @@ SCALES = {
     "Q4_K": [0, 2], "Q5_K": [0, 2], "Q6_K": [208],
 }
 HIDDEN, INNER, HEADS, KV_HEADS, HEAD_DIM, LAYERS = 32, 64, 4, 2, 8, 2
+# A word of the corpus with its leading space, as byte-level BPE spells it.
+UNREACHABLE = "\u0120oversold"
 SPECIALS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 TEMPLATE = (
     "{% for message in messages %}"
@@ -51,6 +54,8 @@ CORPUS = [
     "DECISION: SELL - 12 of 14 bars fell;  volume   thins out.\n\n\tThat's 1,234 in 2024.\n",
     "DECISION: HOLD - nothing's certain, we're waiting; they'll move 3.5 % first.\r\n",
     "if x == 10:\n    return {'a': [1, 2, 34567]}  # it's code\n\n\n        pass\n",
+    "takerBuyVolume openInterest closePrice takerBuyVolume openInterest closePrice\n" * 3,
+    "and/\nor/\nin/\nand/\nor/\nin/\n oversold? oversold! oversold\n" * 3,
     "Größe und Höhe: 12 Straßen; naïve café, 日本語のテキスト, Привет мир 2025!\n",
 ]
 
@@ -209,6 +214,11 @@ def train_tokenizer():
         vocab_size=480, special_tokens=SPECIALS, show_progress=False,
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()))
     tokenizer.train_from_iterator(CORPUS, trainer)
+    trained = json.loads(tokenizer.to_str())
+    merges = trained["model"]["merges"]
+    assert UNREACHABLE in trained["model"]["vocab"], sorted(trained["model"]["vocab"])
+    trained["model"]["merges"] = [pair for pair in merges if "".join(pair) != UNREACHABLE]
+    tokenizer = Tokenizer.from_str(json.dumps(trained))
     tokenizer.add_tokens([AddedToken("<think>", normalized=False)])
     # The merges above cross every boundary; the boundaries come from here alone.
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([

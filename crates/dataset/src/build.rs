@@ -234,7 +234,7 @@ fn collect(
             sheet.off_stride += 1;
             continue;
         }
-        let persistence = series.outcomes().last_matured(row, settings.horizon_bars());
+        let persistence = series.outcomes().last_matured(row);
         let (Some(persistence), Some(_)) = (persistence, series.view(row)) else {
             sheet.warm_up += 1;
             continue;
@@ -381,7 +381,7 @@ fn example(
     } = candidate.outcome;
     let id = id(&view.instrument, view.timeframe, view.decision_time);
     let prompt = render_prompt(view, templates, settings)?;
-    let facts = facts::facts(view, settings);
+    let facts = facts::shown(facts::facts(view, settings), &prompt);
     let completion = completion::compose(&facts, label, &id, templates, settings.seed)?;
     claims::check(&id, &completion.text, &prompt, &facts)?;
     let message = |role: &str, content: String| Message {

@@ -26,6 +26,7 @@ pub struct Completion {
 ///
 /// # Errors
 /// [`DatasetError::Template`] for a name the template uses and the facts do not have,
+/// [`DatasetError::NoArgument`] if no fact speaks for or against anything,
 /// [`DatasetError::Form`] if the result is not one line of the form.
 pub fn compose(
     facts: &Facts,
@@ -35,6 +36,9 @@ pub fn compose(
     seed: u64,
 ) -> Result<Completion, DatasetError> {
     let arguments = Arguments::new(facts, decision, id, seed);
+    if arguments.support.is_empty() && arguments.oppose.is_empty() {
+        return Err(DatasetError::NoArgument { id: id.to_owned() });
+    }
     let reason = choose(templates.reasons(decision), &arguments, id, seed);
     let joined = match reason.when {
         When::Support => arguments.support.iter().take(2),
@@ -270,6 +274,14 @@ mod tests {
             ids(&all(&one_sided, Decision::Hold)),
             ["10", "11", "12"].into()
         );
+    }
+
+    #[test]
+    fn without_a_fact_there_is_no_reason_to_give() {
+        let templates = Templates::load(&DatasetSettings::default()).unwrap();
+        let error = compose(&Facts::new(), Decision::Buy, "id", &templates, 1).unwrap_err();
+        assert!(matches!(error, DatasetError::NoArgument { .. }), "{error}");
+        assert!(error.hint().is_some());
     }
 
     #[test]

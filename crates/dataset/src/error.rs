@@ -113,6 +113,12 @@ pub enum DatasetError {
         /// The decision it should state.
         decision: crate::Decision,
     },
+    /// The prompt shows nothing that an answer could argue with.
+    #[error("example `{id}`: its prompt shows no fact that speaks for or against a decision")]
+    NoArgument {
+        /// The example.
+        id: String,
+    },
     /// A completion states a number that the prompt does not show.
     #[error("example `{id}`: the answer states `{number}`, which its prompt does not show")]
     UnknownNumber {
@@ -206,7 +212,13 @@ impl DatasetError {
                 "give a longer history, or a larger fraction of it in `split`".to_owned()
             }
             Self::UnknownNumber { .. } => {
-                "completion templates may only use numbers of the prompt, such as `{{ rsi.text }}`"
+                "completion templates may only use numbers that the prompt template shows, such as \
+                 `{{ rsi.text }}` or the 50 of `EMA(50)`"
+                    .to_owned()
+            }
+            Self::NoArgument { .. } => {
+                "the prompt template has to show some facts with their words, such as \
+                 `{{ rsi.text }} ({{ rsi.zone }})`"
                     .to_owned()
             }
             Self::NotADataset { .. } => "name a new directory, or empty this one".to_owned(),

@@ -3,13 +3,13 @@
 //! The prompt and the answer use the same facts, so an answer can only repeat what was shown.
 //! Zones are taken from the **rounded** number, so a shown number never contradicts its word.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use formula::zones::{self, BollingerZone, MacdZone, RsiZone, Trend};
 use market::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{AsOf, DatasetSettings, Decision};
+use crate::{AsOf, DatasetSettings, Decision, claims};
 
 /// A 24 h change within half of its typical size is `flat`.
 const FLAT_SIGMAS: f64 = 0.5;
@@ -183,6 +183,20 @@ pub fn facts(view: &AsOf, settings: &DatasetSettings) -> Facts {
     facts
 }
 
+/// Returns the facts whose number and word the prompt shows: a template need not show all of them,
+/// and an answer may only argue with what it shows.
+pub(crate) fn shown(mut facts: Facts, prompt: &str) -> Facts {
+    let numbers: BTreeSet<&str> = claims::numbers(prompt).into_iter().collect();
+    facts.retain(|_, fact| {
+        let text = claims::numbers(&fact.text);
+        let zone = fact.zone.as_deref().unwrap_or("");
+        prompt.contains(&fact.text)
+            && prompt.contains(zone)
+            && text.iter().all(|number| numbers.contains(number))
+    });
+    facts
+}
+
 /// Returns the headlines of a view as plain text on one line each: no control characters, none of
 /// the characters that chat templates delimit their roles with, a bounded number and length.
 pub(crate) fn headlines(view: &AsOf) -> Vec<String> {
@@ -353,6 +367,17 @@ mod tests {
             ..DatasetSettings::default()
         };
         assert_eq!(facts(&view(), &settings)["change_24h"].zone, None);
+    }
+
+    #[test]
+    fn what_a_prompt_leaves_out_is_no_fact_of_it() {
+        let facts = facts(&view(), &DatasetSettings::default());
+        let shown = shown(
+            facts,
+            "RSI 28.3 oversold, MACD -12.3bp, EMA +1.2 (mixed), 128.39412.5",
+        );
+        let names: Vec<&str> = shown.keys().map(String::as_str).collect();
+        assert_eq!(names, ["rsi"]);
     }
 
     #[test]

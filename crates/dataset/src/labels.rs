@@ -38,6 +38,9 @@ pub enum Unlabelled {
 pub struct Outcomes {
     /// The outcome after each bar, decided at its close.
     pub rows: Vec<Result<Outcome, Unlabelled>>,
+    /// The label of each row or of the last row before it that has one.
+    latest: Vec<Option<Decision>>,
+    horizon_bars: usize,
     /// `sigma * sqrt(h)` known at each bar's close; empty for the absolute rule.
     typical_move: Vec<f64>,
 }
@@ -52,13 +55,12 @@ impl Outcomes {
             .filter(|value| value.is_finite())
     }
 
-    /// Returns the decision that the last matured horizon would have deserved: the label of the
-    /// row one horizon earlier, all of which is known at this row's close. None before there is
-    /// one.
-    pub fn last_matured(&self, row: usize, horizon_bars: usize) -> Option<Decision> {
-        let earlier = row.checked_sub(horizon_bars)?;
-        let outcome = self.rows.get(earlier)?.ok()?;
-        Some(outcome.label)
+    /// Returns the label of the last horizon that had matured by a bar's close: that of the row
+    /// one horizon earlier or, where a hole left it without an outcome, of the last row before it
+    /// that has one. None before there is one.
+    pub fn last_matured(&self, row: usize) -> Option<Decision> {
+        let earlier = row.checked_sub(self.horizon_bars)?;
+        self.latest.get(earlier).copied().flatten()
     }
 }
 
@@ -113,8 +115,16 @@ pub fn outcomes(bars: &Bars, settings: &DatasetSettings) -> Outcomes {
             ),
         })
     };
+    let rows: Vec<Result<Outcome, Unlabelled>> = (0..bars.len()).map(outcome).collect();
+    let mut last = None;
+    let latest = rows.iter().map(|row| {
+        last = row.ok().map(|outcome| outcome.label).or(last);
+        last
+    });
     Outcomes {
-        rows: (0..bars.len()).map(outcome).collect(),
+        latest: latest.collect(),
+        rows,
+        horizon_bars,
         typical_move,
     }
 }
@@ -185,6 +195,10 @@ mod tests {
         // Hour 3 is missing.
         let rows = [(0, 100.0), (1, 100.0), (2, 100.0), (4, 110.0), (5, 90.0)];
         let outcomes = outcomes(&bars(&rows), &settings(1));
+        // What matured last: the row before the hole had no outcome, the one before that has.
+        let matured = [0, 1, 2, 3, 4].map(|row| outcomes.last_matured(row));
+        let (hold, sell) = (Some(Decision::Hold), Some(Decision::Sell));
+        assert_eq!(matured, [None, hold, hold, hold, sell]);
         let labels: Vec<_> = outcomes
             .rows
             .iter()
@@ -217,9 +231,9 @@ mod tests {
             first.span,
             (Timestamp(START + HOUR), Timestamp(START + 3 * HOUR))
         );
-        assert_eq!(outcomes.last_matured(1, 2), None);
-        assert_eq!(outcomes.last_matured(2, 2), Some(Decision::Buy));
-        assert_eq!(outcomes.last_matured(3, 2), Some(Decision::Hold));
+        assert_eq!(outcomes.last_matured(1), None);
+        assert_eq!(outcomes.last_matured(2), Some(Decision::Buy));
+        assert_eq!(outcomes.last_matured(3), Some(Decision::Hold));
     }
 
     #[test]

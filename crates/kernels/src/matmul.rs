@@ -2,10 +2,11 @@
 //!
 //! The arithmetic is the `gemm-f32` crate's (the f32 part of `gemm`, alone because the other number
 //! types would take most of the build), which picks AVX-512, AVX2, NEON or plain code at run time.
-//! The parallel form cuts the columns of the result into pieces whose width depends on the shape
+//! The parallel form cuts the result into pieces whose size depends on the shape
 //! alone and gives each piece to one thread, so results never depend on the number of threads.
 
 use rayon::prelude::*;
+use std::ops::Range;
 
 /// Multiply-add pairs below which a product is not worth handing to other threads.
 const PARALLEL_FROM: usize = 1 << 18;
@@ -105,20 +106,20 @@ pub enum Write {
     Add,
 }
 
-/// A raw pointer that may cross threads because every task writes columns of its own.
+/// A raw pointer that may cross threads because every task writes a piece of its own.
 #[derive(Clone, Copy)]
 struct Shared<T>(T);
-// SAFETY: the pointers inside are used only by `product_columns`, whose callers hold the borrows
-// they come from for the whole call and give every task a disjoint set of result columns.
+// SAFETY: the pointers inside are used only by `product`, whose callers hold the borrows
+// they come from for the whole call and give every task a disjoint piece of the result.
 #[expect(
     unsafe_code,
-    reason = "disjoint columns of one borrowed matrix, see above"
+    reason = "disjoint pieces of one borrowed matrix, see above"
 )]
 unsafe impl<T> Send for Shared<T> {}
 // SAFETY: as above.
 #[expect(
     unsafe_code,
-    reason = "disjoint columns of one borrowed matrix, see above"
+    reason = "disjoint pieces of one borrowed matrix, see above"
 )]
 unsafe impl<T> Sync for Shared<T> {}
 
@@ -135,7 +136,11 @@ impl<T: Copy> Shared<T> {
 pub fn matmul(c: &mut MatMut<'_>, write: Write, alpha: f32, a: Mat<'_>, b: Mat<'_>) {
     check(c, a, b);
     let pointer = c.data.as_mut_ptr();
-    product_columns(pointer, c.rows, c.row_stride, 0, c.cols, write, alpha, a, b);
+    let whole = Piece {
+        rows: 0..c.rows,
+        cols: 0..c.cols,
+    };
+    product(pointer, c.row_stride, &whole, write, alpha, a, b);
 }
 
 /// Computes the same as [`matmul`] on all threads of the pool.
@@ -144,40 +149,37 @@ pub fn matmul(c: &mut MatMut<'_>, write: Write, alpha: f32, a: Mat<'_>, b: Mat<'
 /// If the shapes do not fit together.
 pub fn matmul_parallel(c: &mut MatMut<'_>, write: Write, alpha: f32, a: Mat<'_>, b: Mat<'_>) {
     check(c, a, b);
-    let piece = piece_width(c.rows, c.cols, a.cols);
-    if piece >= c.cols {
+    let (height, width) = piece_shape(c.rows, c.cols, a.cols);
+    if height >= c.rows && width >= c.cols {
         return matmul(c, write, alpha, a, b);
     }
     let pointer = Shared(c.data.as_mut_ptr());
     let (rows, row_stride, cols) = (c.rows, c.row_stride, c.cols);
-    (0..cols.div_ceil(piece)).into_par_iter().for_each(|index| {
-        let first = index * piece;
-        let width = piece.min(cols - first);
-        product_columns(
-            pointer.get(),
-            rows,
-            row_stride,
-            first,
-            width,
-            write,
-            alpha,
-            a,
-            b,
-        );
-    });
+    let across = cols.div_ceil(width);
+    (0..rows.div_ceil(height) * across)
+        .into_par_iter()
+        .for_each(|index| {
+            let (down, right) = (index / across * height, index % across * width);
+            let piece = Piece {
+                rows: down..(down + height).min(rows),
+                cols: right..(right + width).min(cols),
+            };
+            product(pointer.get(), row_stride, &piece, write, alpha, a, b);
+        });
 }
 
-/// Returns how many columns of the result one task computes; a function of the shape alone.
-fn piece_width(m: usize, n: usize, k: usize) -> usize {
+/// Returns the rows and columns of the result that one task computes; a function of the shape
+/// alone. The sizes are multiples of the widest kernel's tile (64 columns, 6 rows).
+fn piece_shape(m: usize, n: usize, k: usize) -> (usize, usize) {
+    const WIDTH: usize = 192;
+    const HEIGHT: usize = 240;
     if m * n * k < PARALLEL_FROM {
-        return n;
+        return (m, n);
     }
-    match n {
-        0..=64 => 32,
-        65..=1024 => 96,
-        1025..=8192 => 192,
-        _ => 1024,
+    if n <= WIDTH {
+        return (HEIGHT / 2, n.div_ceil(2).next_multiple_of(64).min(n));
     }
+    (HEIGHT, WIDTH)
 }
 
 fn check(c: &MatMut<'_>, a: Mat<'_>, b: Mat<'_>) {
@@ -186,42 +188,47 @@ fn check(c: &MatMut<'_>, a: Mat<'_>, b: Mat<'_>) {
     assert_eq!(c.cols, b.cols, "column counts differ");
 }
 
+/// The part of a result that one task computes.
+struct Piece {
+    rows: Range<usize>,
+    cols: Range<usize>,
+}
+
 #[inline]
-fn product_columns(
+fn product(
     c: *mut f32,
-    rows: usize,
     row_stride: usize,
-    first: usize,
-    width: usize,
+    piece: &Piece,
     write: Write,
     alpha: f32,
     a: Mat<'_>,
     b: Mat<'_>,
 ) {
-    if rows == 0 || width == 0 {
+    let (rows, cols) = (&piece.rows, &piece.cols);
+    if rows.is_empty() || cols.is_empty() {
         return;
     }
     let accumulate = write == Write::Add;
     // SAFETY: `Mat` and `MatMut` check on construction that every element they name lies inside
-    // their slice; `check` ties the shapes together; `first + width <= c.cols`, so the columns
-    // written lie inside the result and, between tasks, never overlap. The inputs are shared
-    // borrows distinct from the exclusive borrow of the result.
+    // their slice; `check` ties the shapes together; a piece's rows and columns lie inside the
+    // result, so every address formed below does too, and between tasks the pieces never overlap.
+    // The inputs are shared borrows distinct from the exclusive borrow of the result.
     #[expect(unsafe_code, reason = "calls the gemm kernel on bounds-checked views")]
     unsafe {
         // The kernel wants a column-major result, so the transposed product c^T = b^T a^T is asked
         // for: rows and columns, and with them the operands and their strides, change places.
         gemm_f32::gemm::f32::get_gemm_fn()(
-            width,
-            rows,
+            cols.len(),
+            rows.len(),
             a.cols,
-            c.add(first),
+            c.add(rows.start * row_stride + cols.start),
             row_stride as isize,
             1,
             accumulate,
-            b.data.as_ptr().add(first * b.col_stride),
+            b.data.as_ptr().add(cols.start * b.col_stride),
             b.row_stride as isize,
             b.col_stride as isize,
-            a.data.as_ptr(),
+            a.data.as_ptr().add(rows.start * a.row_stride),
             a.row_stride as isize,
             a.col_stride as isize,
             1.0f32,

@@ -113,10 +113,7 @@ impl ChatTemplate {
         let messages: Vec<Value> = messages
             .iter()
             .map(|message| {
-                Value::from_iter([
-                    ("role", message.role.as_str()),
-                    ("content", message.content.as_str()),
-                ])
+                context! { role => message.role.as_str(), content => message.content.as_str() }
             })
             .collect();
         self.environment

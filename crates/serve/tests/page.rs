@@ -3,6 +3,12 @@
 //! Each run writes sample pages under the build directory's `tmp/`, to be
 //! looked at in a browser.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a failed assumption is a failed test"
+)]
+
 mod sample;
 
 use std::collections::BTreeSet;

@@ -186,6 +186,16 @@ mod tests {
     }
 
     #[test]
+    fn without_embargo_spans_still_do_not_touch() {
+        let split = TimeSplit::at_instants(100, 200, 0).unwrap();
+        assert_eq!(split.assign((88, 100)), Assignment::Train);
+        assert_eq!(split.assign((100, 112)), Assignment::Purged);
+        assert_eq!(split.assign((101, 113)), Assignment::Validation);
+        assert_eq!(split.assign((200, 212)), Assignment::Purged);
+        assert_eq!(split.assign((201, 213)), Assignment::Test);
+    }
+
+    #[test]
     fn fractions_are_of_time() {
         let split = TimeSplit::by_fractions(&hourly(1000, 12), 0.7, 0.15, 12).unwrap();
         assert_eq!((split.train_end, split.validation_end), (707, 859));

@@ -28,9 +28,16 @@ fn a_file_of_the_reference_package_reads_back() {
         ("t.array.int32", Value::Array(Array::I32(vec![1, -2, 3]))),
         (
             "t.array.string",
-            Value::Array(Array::String(vec!["a".into(), String::new(), "日本".into()])),
+            Value::Array(Array::String(vec![
+                "a".into(),
+                String::new(),
+                "日本".into(),
+            ])),
         ),
-        ("t.array.float32", Value::Array(Array::F32(vec![0.5, -0.25]))),
+        (
+            "t.array.float32",
+            Value::Array(Array::F32(vec![0.5, -0.25])),
+        ),
         ("t.array.bool", Value::Array(Array::Bool(vec![true, false]))),
         ("t.uint64", Value::U64(1 << 63)),
         ("t.int64", Value::I64(-(1 << 62))),
@@ -39,7 +46,10 @@ fn a_file_of_the_reference_package_reads_back() {
         assert_eq!(get(key), expected, "{key}");
     }
     let matrix = &header.tensors[1];
-    assert_eq!((matrix.name.as_str(), &matrix.shape[..]), ("matrix", &[2, 3][..]));
+    assert_eq!(
+        (matrix.name.as_str(), &matrix.shape[..]),
+        ("matrix", &[2, 3][..])
+    );
     assert_eq!(matrix.tensor_type, TensorType::F16);
     assert_eq!(matrix.range.len(), 12);
 }
@@ -104,8 +114,16 @@ fn lying_beginnings() {
     check(&Bytes::default().raw(b"GGUF").u32(1), 4, "the version is 1");
     check(&Bytes::default().raw(b"GGUF").u32(4), 4, "the version is 4");
     let big_endian = 3u32.swap_bytes();
-    check(&Bytes::default().raw(b"GGUF").u32(big_endian), 4, "big-endian");
-    check(&Bytes::start(u64::MAX, 0), 8, "declares 18446744073709551615 tensors");
+    check(
+        &Bytes::default().raw(b"GGUF").u32(big_endian),
+        4,
+        "big-endian",
+    );
+    check(
+        &Bytes::start(u64::MAX, 0),
+        8,
+        "declares 18446744073709551615 tensors",
+    );
     check(&Bytes::start(1, 0), 8, "hold at most 0");
     check(&Bytes::start(0, 1 << 40).data(64), 16, "metadata entries");
 }
@@ -119,11 +137,21 @@ fn lying_metadata() {
     check(&key(8).u64(3).raw(b"ab"), 37, "bytes of text");
     check(&key(8).u64(2).raw(&[0xff, 0xfe]), 45, "not UTF-8");
     check(&key(9).u32(4).u64(1 << 62).u64(0), 41, "array elements");
-    check(&key(9).u32(8).u64(1 << 32).u64(0).u64(0), 41, "hold at most 2");
+    check(
+        &key(9).u32(8).u64(1 << 32).u64(0).u64(0),
+        41,
+        "hold at most 2",
+    );
     check(&key(9).u32(99).u64(0), 37, "value type 99");
     let nested = (0..4).fold(key(9), |bytes, _| bytes.u32(9).u64(1));
     check(&nested.u32(0).u64(0), 73, "nests arrays");
-    let twice = Bytes::start(0, 2).text("k").u32(4).u32(1).text("k").u32(4).u32(2);
+    let twice = Bytes::start(0, 2)
+        .text("k")
+        .u32(4)
+        .u32(1)
+        .text("k")
+        .u32(4)
+        .u32(2);
     check(&twice, 41, "`k` appears twice");
     let wide = Bytes::start(0, 1).u64(1 << 50).raw(b"k");
     check(&wide.data(64), 24, "bytes of text");
@@ -131,19 +159,29 @@ fn lying_metadata() {
 
 #[test]
 fn lying_alignment() {
-    let aligned = |value: u32| Bytes::start(0, 1).text("general.alignment").u32(4).u32(value);
+    let aligned = |value: u32| {
+        Bytes::start(0, 1)
+            .text("general.alignment")
+            .u32(4)
+            .u32(value)
+    };
     for value in [0, 3, 48, 1 << 31] {
         check(&aligned(value), 57, "expected a power of two");
     }
     assert_eq!(parse(&aligned(64).0).unwrap().alignment, 64);
-    let text = Bytes::start(0, 1).text("general.alignment").u32(8).text("32");
+    let text = Bytes::start(0, 1)
+        .text("general.alignment")
+        .u32(8)
+        .text("32");
     check(&text, 63, "expected a power of two");
 }
 
 #[test]
 fn lying_tensors() {
     let one = |dimensions: &[u64], kind: u32, offset: u64| {
-        Bytes::start(1, 0).tensor("t", dimensions, kind, offset).data(128)
+        Bytes::start(1, 0)
+            .tensor("t", dimensions, kind, offset)
+            .data(128)
     };
     check(&one(&[1; 5], 0, 0), 24, "5 dimensions");
     check(&one(&[0], 0, 0), 24, "dimension of 0");
@@ -172,12 +210,21 @@ fn an_opened_file_reports_its_path_and_the_offset() {
     std::fs::write(&path, &VALUES[..100]).unwrap();
     let error = Gguf::open(&path).err().unwrap();
     let text = error.to_string();
-    assert!(text.contains("bad.gguf` is not a valid GGUF file"), "{text}");
+    assert!(
+        text.contains("bad.gguf` is not a valid GGUF file"),
+        "{text}"
+    );
     assert!(text.contains("(at byte "), "{text}");
     assert!(error.hint().unwrap().contains("cut short"));
     std::fs::write(&path, b"").unwrap();
-    assert!(matches!(Gguf::open(&path), Err(WeightsError::Malformed { .. })));
-    assert!(matches!(Gguf::open(directory.path()), Err(WeightsError::NotAModel { .. })));
+    assert!(matches!(
+        Gguf::open(&path),
+        Err(WeightsError::Malformed { .. })
+    ));
+    assert!(matches!(
+        Gguf::open(directory.path()),
+        Err(WeightsError::NotAModel { .. })
+    ));
     let missing = directory.path().join("none");
     assert!(matches!(Gguf::open(&missing), Err(WeightsError::Io { .. })));
 }
@@ -188,8 +235,14 @@ fn an_opened_file_decodes_its_tensors() {
     let path = directory.path().join("a.gguf");
     std::fs::write(&path, VALUES).unwrap();
     let file = Gguf::open(&path).unwrap();
-    assert_eq!(file.tensor_f32("vector").unwrap(), [0.0, 1.0, 2.0, 3.0, 4.0]);
-    assert_eq!(file.tensor_f32("matrix").unwrap(), [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]);
+    assert_eq!(
+        file.tensor_f32("vector").unwrap(),
+        [0.0, 1.0, 2.0, 3.0, 4.0]
+    );
+    assert_eq!(
+        file.tensor_f32("matrix").unwrap(),
+        [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]
+    );
     let error = file.tensor_f32("none").unwrap_err();
     assert!(error.to_string().contains("`none` is missing"), "{error}");
     let tensor = Tensor {
@@ -200,7 +253,10 @@ fn an_opened_file_decodes_its_tensors() {
     };
     write(&path, &BTreeMap::new(), &[tensor]).unwrap();
     let error = Gguf::open(&path).unwrap().tensor_f32("q").unwrap_err();
-    assert!(error.to_string().contains("`IQ4_NL of q` is not supported"), "{error}");
+    assert!(
+        error.to_string().contains("`IQ4_NL of q` is not supported"),
+        "{error}"
+    );
 }
 
 #[test]

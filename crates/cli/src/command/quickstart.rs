@@ -1,4 +1,264 @@
+//! `foretune quickstart`: the whole flow, on real candles with a real model.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
 use clap::Args;
+use market::inspect;
+use serde_json::json;
+use serve::report::Timing;
+
+use super::dataset_build::{self, Input as Candles};
+use super::train_sft::{self, Length};
+use super::{check, data_inspect, evaluate, export};
+use crate::arguments::Global;
+use crate::exit::{Exit, Stop};
+use crate::flow::evaluation::{self, Evaluated, Input};
+use crate::flow::llama::Outcome;
+use crate::flow::{base, data, examples, training};
+use crate::output::Printed;
+use crate::progress::spoken;
+use crate::run::{self, Run};
+use crate::settings::Settings;
+use crate::{files, interrupt, output};
+
+/// The steps, in order.
+const STEPS: [&str; 7] = [
+    "look at the candles",
+    "build the data set",
+    "load the base model",
+    "train the adapter",
+    "export the adapter",
+    "check it with llama.cpp",
+    "evaluate on the held-out span",
+];
+
+/// Runs the whole flow and writes a page with what was found.
+///
+/// Candles in, leak-free examples, LoRA training of a small real language
+/// model, an adapter that llama.cpp loads, and an honest evaluation on a span
+/// the model never saw. Made for two cores and ten minutes: it trains on a
+/// stated part of the training examples (`train.max_examples`) and scores one
+/// decision per non-overlapping horizon.
 #[derive(Args, Debug)]
-pub(crate) struct Typed {}
-pub(crate) fn run(_: &Typed, _: &crate::arguments::Global) -> anyhow::Result<crate::output::Printed> { anyhow::bail!("x") }
+#[command(after_help = format!("\
+{}
+
+Examples:
+  foretune quickstart
+  foretune quickstart --data user_data/data/binance --out runs/binance
+  foretune quickstart --world planted    can the machine learn?
+  foretune quickstart --world null       does it fool itself?
+  foretune quickstart --steps 3 --model ./tiny-llama --json", run::LAYOUT))]
+pub(crate) struct Typed {
+    /// Where the candles come from.
+    #[command(flatten)]
+    candles: Candles,
+    /// Model and length of the training.
+    #[command(flatten)]
+    length: Length,
+    /// Run directory [default: runs/quickstart, or runs/quickstart-WORLD]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Do not compare with llama.cpp; the page says so
+    #[arg(long)]
+    skip_check: bool,
+    /// Go on from the training's checkpoint in the run directory
+    #[arg(long)]
+    resume: bool,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// When a step fails; what the steps before it wrote stays.
+pub(crate) fn run(typed: &Typed, global: &Global) -> anyhow::Result<Printed> {
+    let mut flags = typed.candles.flags();
+    flags.extend(typed.length.flags());
+    let mut settings = Settings::resolve(global, &flags)?;
+    typed.length.apply(&mut settings);
+    let out = typed.out.clone().unwrap_or_else(|| {
+        Path::new("runs").join(match typed.candles.world {
+            Some(world) => format!("quickstart-{}", world.as_str()),
+            None => "quickstart".to_owned(),
+        })
+    });
+    train_sft::refuse_foreign(&out)?;
+    files::create_directory(&out)?;
+    let mut steps = Steps::default();
+    let finished = flow(typed, &settings, &out, &mut steps)?;
+    let refused = finished.check.as_ref().is_some_and(|check| !check.passed);
+    let mut data = serde_json::to_value(&finished.evaluated.report)?;
+    data["run"] = json!(out);
+    data["page"] = json!(finished.evaluated.html);
+    Ok(Printed {
+        data,
+        text: closing(&finished, &steps),
+        exit: if refused { Exit::Refused } else { Exit::Success },
+    })
+}
+
+struct Finished {
+    run: Run,
+    check: Option<Outcome>,
+    evaluated: Evaluated,
+}
+
+fn flow(typed: &Typed, settings: &Settings, out: &Path, steps: &mut Steps) -> anyhow::Result<Finished> {
+    steps.begin()?;
+    if typed.candles.world.is_none() {
+        look(settings)?;
+    } else {
+        output::note("  a made-up world: its candles are made in the next step");
+    }
+    steps.end();
+
+    steps.begin()?;
+    let folder = out.join("dataset");
+    let built = examples::build(settings, typed.candles.world(), &folder)?;
+    indent(&dataset_build::summary(&built.dataset.datasheet));
+    steps.end();
+
+    steps.begin()?;
+    let base = base::load(&settings.model.source, &base::fetch(&settings.model.source)?)?;
+    output::note(&format!(
+        "  {}: {:.0} million parameters",
+        base.source,
+        base.decoder.parameters() as f64 / 1e6
+    ));
+    steps.end();
+
+    steps.begin()?;
+    let (run, adapter) = training::train(settings, &built.dataset, &folder, &base, out, typed.resume)?;
+    indent(&train_sft::text(&run));
+    steps.end();
+
+    steps.begin()?;
+    export::gguf(&run, base.decoder.config(), &run.gguf())?;
+    output::note(&format!(
+        "  {} (PEFT) and {} (llama.cpp)",
+        run.peft().display(),
+        run.gguf().display()
+    ));
+    steps.end();
+
+    steps.begin()?;
+    let mut warnings = built.notes.clone();
+    let check = compare(typed, settings, &run, &base, &mut warnings)?;
+    steps.end();
+
+    steps.begin()?;
+    let evaluated = evaluation::evaluate(
+        settings,
+        Input {
+            run: &run,
+            base: &base,
+            adapter: &adapter,
+            dataset: &built.dataset,
+            world: built.world.as_ref(),
+            check: check.as_ref(),
+            warnings: &warnings,
+            timings: steps.timings.clone(),
+        },
+    )?;
+    steps.end();
+    Ok(Finished {
+        run,
+        check,
+        evaluated,
+    })
+}
+
+/// Inspects the data directory; a fault in a file that is not used is only told.
+fn look(settings: &Settings) -> anyhow::Result<()> {
+    let inspection = inspect::inspect(&data::directory(settings)?)?;
+    indent(&data_inspect::text(&inspection));
+    if inspection.files.iter().all(|file| !file.errors.is_empty()) {
+        let message = format!("no file in `{}` can be used", inspection.directory.display());
+        return Err(Stop::new(Exit::Data, message)
+            .hint("`foretune data inspect` tells what is wrong with each file")
+            .into());
+    }
+    Ok(())
+}
+
+/// Compares with llama.cpp. What keeps it from being made is told on the page;
+/// only a comparison that was made can fail.
+fn compare(
+    typed: &Typed,
+    settings: &Settings,
+    run: &Run,
+    base: &base::Base,
+    warnings: &mut Vec<String>,
+) -> anyhow::Result<Option<Outcome>> {
+    let mut skip = |reason: String| {
+        output::warn(&reason);
+        warnings.push(reason);
+        Ok(None)
+    };
+    if typed.skip_check {
+        return skip("the comparison with llama.cpp was skipped on request (--skip-check)".to_owned());
+    }
+    match check::check(run, base, &settings.check)? {
+        Some(outcome) => {
+            indent(&check::text(&outcome));
+            if !outcome.passed {
+                warnings.push("the comparison with llama.cpp failed: see check.json".to_owned());
+            }
+            Ok(Some(outcome))
+        }
+        None => skip(
+            "no comparison with llama.cpp: it needs the base model as GGUF, and this one is a safetensors directory"
+                .to_owned(),
+        ),
+    }
+}
+
+fn closing(finished: &Finished, steps: &Steps) -> String {
+    let mut text = evaluate::text(&finished.evaluated.report);
+    if let Some(check) = &finished.check {
+        text += &check::text(check);
+    }
+    let total: f64 = steps.timings.iter().map(|timing| timing.seconds).sum();
+    let _ = write!(
+        text,
+        "{} in all; run directory {}\npage: {}",
+        spoken(std::time::Duration::from_secs_f64(total)),
+        finished.run.folder.display(),
+        finished.evaluated.html.display()
+    );
+    text
+}
+
+fn indent(text: &str) {
+    for line in text.trim_end().lines() {
+        output::note(&format!("  {line}"));
+    }
+}
+
+/// The numbered steps on standard error, with the time each took.
+#[derive(Default)]
+struct Steps {
+    timings: Vec<Timing>,
+    started: Option<Instant>,
+}
+
+impl Steps {
+    fn begin(&mut self) -> anyhow::Result<()> {
+        interrupt::check()?;
+        let number = self.timings.len();
+        output::note(&format!("[{}/{}] {}", number + 1, STEPS.len(), STEPS[number]));
+        self.started = Some(Instant::now());
+        Ok(())
+    }
+
+    fn end(&mut self) {
+        let elapsed = self.started.take().map(|started| started.elapsed()).unwrap_or_default();
+        output::note(&format!("  {}", spoken(elapsed)));
+        self.timings.push(Timing {
+            stage: STEPS[self.timings.len()].to_owned(),
+            seconds: elapsed.as_secs_f64(),
+        });
+    }
+}

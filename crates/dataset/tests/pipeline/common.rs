@@ -7,12 +7,12 @@ use market::{Bars, Instrument, Timeframe};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-pub const HOUR: i64 = 3_600_000;
+pub(crate) const HOUR: i64 = 3_600_000;
 /// 2019-01-01T00:00:00Z.
-pub const START: i64 = 1_546_300_800_000;
+pub(crate) const START: i64 = 1_546_300_800_000;
 
 /// Hourly bars of a lively random walk, without the hours in `missing`.
-pub fn walk(name: &str, seed: u64, hours: usize, missing: &[usize]) -> Bars {
+pub(crate) fn walk(name: &str, seed: u64, hours: usize, missing: &[usize]) -> Bars {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let mut bars = Bars::empty(Instrument::new(name).unwrap(), Timeframe::HOUR);
     let mut close = 5_000.0;
@@ -34,7 +34,7 @@ pub fn walk(name: &str, seed: u64, hours: usize, missing: &[usize]) -> Bars {
 }
 
 /// Builds without a word about progress.
-pub fn quiet(settings: &DatasetSettings, bars: &[Bars]) -> Result<Dataset, DatasetError> {
+pub(crate) fn quiet(settings: &DatasetSettings, bars: &[Bars]) -> Result<Dataset, DatasetError> {
     build(settings, bars, None, &mut |_: Progress| {
         ControlFlow::Continue(())
     })

@@ -1,12 +1,10 @@
 //! A data set on disk: whole or not at all, the same bytes every time, every line checked.
 
-mod common;
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use common::{quiet, walk};
+use crate::common::{quiet, walk};
 use dataset::{Dataset, DatasetError, DatasetSettings, Split, read_manifest};
 use market::Bars;
 
@@ -171,7 +169,7 @@ fn damage_is_located() {
             "line 3: the answer does not state",
         ),
         (
-            &|line| line.replace("\"price\":", "\"price\":-"),
+            &|line| line.replacen("\"price\":", "\"price\":-", 1),
             "line 3: `price` is",
         ),
         (
@@ -262,7 +260,7 @@ fn damage_is_located() {
 fn templates_travel_with_the_data_set() {
     let directory = tempfile::tempdir().unwrap();
     let template = directory.path().join("my.jinja");
-    fs::write(&template, "Facts of {{ asset }}: {{ rsi.text }} {{ macd.text }} {{ ema.text }} {{ bollinger.text }} {{ price.text }} {{ change_24h.text }} EMA(50)\n").unwrap();
+    fs::write(&template, "Facts of {{ asset }}: {{ rsi.text }} {{ macd.text }} {{ ema.text }} {{ price.text }} {{ rsi.zone }} {{ macd.zone }} EMA(50) {{ ema.zone }}\n").unwrap();
     let settings = DatasetSettings {
         prompt_template: Some(template.clone()),
         ..settings()

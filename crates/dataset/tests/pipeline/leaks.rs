@@ -1,9 +1,7 @@
 //! Nothing from after the decision reaches a prompt, a feature or the persistence baseline, and
 //! the outcome reaches nothing but the answer.
 
-mod common;
-
-use common::{quiet, walk};
+use crate::common::{quiet, walk};
 use dataset::{
     AsOf, DatasetSettings, Decision, LabelRule, Series, Split, Templates, compose, facts,
     render_prompt,
@@ -34,7 +32,7 @@ fn see(bars: &Bars, row: usize, settings: &DatasetSettings) -> Seen {
     Seen {
         features: features.collect(),
         prompt,
-        persistence: series.outcomes().last_matured(row, settings.horizon_bars()),
+        persistence: series.outcomes().last_matured(row),
         view,
     }
 }
