@@ -51,6 +51,7 @@ TEXTS = [
     "https://example.org/a?b=c&d=1#e user@example.org C:\\path\\file.txt",
     "supercalifragilisticexpialidocious antidisestablishmentarianism",
     "<|im_start|><|im_end|><|endoftext|> <|im_start|> <|not_special|> < |im_end| >",
+    "takerBuyVolume openInterest closePrice\nand/\nor/\nin/\nx oversold? oversold!",
     "x" * 70 + " " * 33 + "." * 20,
 ]
 THINK = "so <think>a 12</think> b"

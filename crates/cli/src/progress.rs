@@ -137,6 +137,8 @@ fn plain_line(title: &str, unit: &str, position: u64, total: Option<u64>, elapse
     if position > 0 {
         line += &if unit == "bytes" {
             format!(", {:.1} MB/s", rate / 1e6)
+        } else if rate < 1.0 {
+            format!(", {:.1} s each", 1.0 / rate)
         } else {
             format!(", {rate:.1} {unit}/s")
         };
@@ -176,6 +178,12 @@ mod tests {
     fn a_plain_line_tells_rate_and_time_left() {
         let line = plain_line("train", "steps", 50, Some(200), Duration::from_secs(10), "loss 0.81");
         assert_eq!(line, "  train: 50/200 steps, 5.0 steps/s, ETA 30 s, loss 0.81");
+    }
+
+    #[test]
+    fn slow_work_is_told_in_seconds_each() {
+        let line = plain_line("train", "steps", 5, Some(10), Duration::from_secs(20), "");
+        assert_eq!(line, "  train: 5/10 steps, 4.0 s each, ETA 20 s");
     }
 
     #[test]

@@ -35,6 +35,17 @@ const FILES: [&str; 4] = [
     "adapter/adapter_model.safetensors",
 ];
 
+/// What rests on a training and is void once another one begins.
+const RESULTS: [&str; 7] = [
+    RECORD,
+    "adapter",
+    "adapter.gguf",
+    "check.json",
+    "decisions.jsonl",
+    "report.json",
+    "report.html",
+];
+
 /// What a run directory holds, as shown in `--help`.
 pub(crate) const LAYOUT: &str = "\
 A run directory:
@@ -106,6 +117,26 @@ pub(crate) struct Training {
     pub(crate) history: Vec<StepRecord>,
     /// Every validation.
     pub(crate) validations: Vec<ValidationRecord>,
+}
+
+/// Makes a run directory ready for a training: what an earlier one left there,
+/// its checkpoint excepted, is removed.
+///
+/// # Errors
+/// With the path, when that fails.
+pub(crate) fn begin(folder: &Path) -> anyhow::Result<()> {
+    use anyhow::Context;
+    files::create_directory(folder)?;
+    for name in RESULTS {
+        let path = folder.join(name);
+        let removed = match std::fs::symlink_metadata(&path) {
+            Ok(found) if found.is_dir() => std::fs::remove_dir_all(&path),
+            Ok(_) => std::fs::remove_file(&path),
+            Err(_) => continue,
+        };
+        removed.with_context(|| format!("cannot remove `{}`", path.display()))?;
+    }
+    Ok(())
 }
 
 impl Run {

@@ -99,7 +99,7 @@ mod tests {
         let prompt = render_prompt(&view(), &templates, &settings).unwrap();
         let facts = facts(&view(), &settings);
         let check = |answer: &str| check("id", answer, &prompt, &facts);
-        check("DECISION: BUY - RSI(14) at 28.3, MACD -12.3bp, 24h change of -3.1%, 1h up").unwrap();
+        check("DECISION: BUY - RSI(14) at 28.3, MACD -12bp, 24h change of -3.1%, 1h up").unwrap();
         for (answer, number) in [
             ("win rate 63%", "63%"),
             ("RSI at 28", "28"),
@@ -107,7 +107,7 @@ mod tests {
             ("fell 3.1%", "3.1%"),
             ("over 2%", "2%"),
             ("in 12 hours", "12"),
-            ("MACD at 12.3bp", "12.3bp"),
+            ("MACD at 12bp", "12bp"),
         ] {
             match check(answer).unwrap_err() {
                 DatasetError::UnknownNumber { id, number: found } => {

@@ -137,7 +137,8 @@ fn phrase(name: &str, fact: &Fact) -> String {
 fn short_phrase(name: &str, fact: &Fact) -> String {
     let zone = fact.zone.as_deref().unwrap_or("n/a");
     match title(name) {
-        Some(title) => format!("{title} ({zone})"),
+        // Without its number the average needs no period.
+        Some(title) => format!("{} ({zone})", title.trim_end_matches("(50)")),
         None => format!("the {} trend ({zone})", fact.text),
     }
 }
@@ -230,7 +231,7 @@ mod tests {
         }
         let plural = completions.iter().find(|c| c.template == "sell-04");
         let text = &plural.unwrap().text;
-        assert!(text.contains(" argue for the short side"), "{text}");
+        assert!(text.contains(" argue for a short"), "{text}");
     }
 
     #[test]
@@ -241,7 +242,7 @@ mod tests {
         let mixed = completions.iter().find(|c| c.template == "buy-06").unwrap();
         let text = &mixed.text;
         assert!(text.contains("RSI at 28.3 (oversold) favours"), "{text}");
-        assert!(text.contains("although "), "{text}");
+        assert!(text.contains("despite "), "{text}");
     }
 
     #[test]

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{AsOf, DatasetSettings, Decision, claims};
 
-/// A 24 h change within half of its typical size is `flat`.
-const FLAT_SIGMAS: f64 = 0.5;
+/// A 24 h change within a quarter of its typical size is `flat`.
+const FLAT_SIGMAS: f64 = 0.25;
 /// A 24 h change beyond one and a half times its typical size is a `surge` or a `plunge`.
 const SHARP_SIGMAS: f64 = 1.5;
 /// Headlines shown at most.
@@ -36,7 +36,9 @@ pub struct Fact {
     pub available_at: Timestamp,
 }
 
-/// Facts by name: `price`, `change_24h`, `rsi`, `macd`, `ema`, `bollinger`, `typical_move` (only
+/// Facts by name: `price`, `change_24h`, `rsi`, `macd` (its histogram in basis points of the price),
+/// `ema` (the price over EMA(50); the word says whether it is above or below all four averages),
+/// `bollinger` (%B), `typical_move` (only
 /// for a volatility-scaled label), `fear_greed`, and `trend_<timeframe>` for each timeframe.
 pub type Facts = BTreeMap<String, Fact>;
 
@@ -47,7 +49,9 @@ pub type Facts = BTreeMap<String, Fact>;
 /// answer argues with, not a claim that it works.
 pub fn facts(view: &AsOf, settings: &DatasetSettings) -> Facts {
     let price = view.price.value;
-    let histogram = rounded(view.macd_histogram.value / price * 1e4, 1);
+    let basis_points = view.macd_histogram.value / price * 1e4;
+    let decimals = usize::from(rounded(basis_points, 1).abs() < 10.0);
+    let histogram = rounded(basis_points, decimals as i32);
     let mut facts = Facts::new();
     let mut add = |name: &str, fact: Fact| facts.insert(name.to_owned(), fact);
 
@@ -96,7 +100,7 @@ pub fn facts(view: &AsOf, settings: &DatasetSettings) -> Facts {
     add(
         "macd",
         shown(
-            format!("{}bp", signed(histogram, 1)),
+            format!("{}bp", signed(histogram, decimals)),
             zone.map(MacdZone::as_str),
             side,
             view.macd_histogram.available_at,
@@ -104,8 +108,8 @@ pub fn facts(view: &AsOf, settings: &DatasetSettings) -> Facts {
     );
     let above = view.ema.iter().filter(|ema| price > ema.value).count();
     let (zone, side) = match above {
-        4 => ("uptrend", Decision::Buy),
-        0 => ("downtrend", Decision::Sell),
+        4 => ("bullish", Decision::Buy),
+        0 => ("bearish", Decision::Sell),
         _ => ("mixed", Decision::Hold),
     };
     let newest = view.ema.iter().map(|ema| ema.available_at).max();
@@ -347,7 +351,7 @@ mod tests {
         check("price", "9412.5", None, None);
         check("change_24h", "-3.1%", Some("down"), None);
         check("rsi", "28.3", Some("oversold"), Some(Decision::Buy));
-        check("macd", "-12.3bp", Some("bearish"), Some(Decision::Sell));
+        check("macd", "-12bp", Some("bearish"), Some(Decision::Sell));
         check("ema", "+1.2%", Some("mixed"), Some(Decision::Hold));
         check("bollinger", "0.05", Some("near lower"), Some(Decision::Buy));
         check(
@@ -374,7 +378,7 @@ mod tests {
         let facts = facts(&view(), &DatasetSettings::default());
         let shown = shown(
             facts,
-            "RSI 28.3 oversold, MACD -12.3bp, EMA +1.2 (mixed), 128.39412.5",
+            "RSI 28.3 oversold, MACD -12.4bp, EMA +1.2 (mixed), 128.39412.5",
         );
         let names: Vec<&str> = shown.keys().map(String::as_str).collect();
         assert_eq!(names, ["rsi"]);

@@ -74,7 +74,9 @@ fn label_context(rule: LabelRule) -> Value {
             rise => percent(buy_above),
             fall => percent(-sell_below),
         },
-        LabelRule::Volatility { k, .. } => minijinja::context! { kind => "volatility", k => k },
+        LabelRule::Volatility { k, .. } => {
+            minijinja::context! { kind => "volatility", k => k.to_string() }
+        }
     }
 }
 
@@ -97,7 +99,7 @@ Asset: BTC/USDT
 Price: 9412.5
 24h change: -3.1% (down)
 RSI(14): 28.3 (oversold)
-MACD: -12.3bp (bearish)
+MACD: -12bp (bearish)
 EMA(50): +1.2% (mixed)
 Bollinger: 0.05 (near lower)
 Fear & Greed: 25 (extreme fear)
@@ -121,7 +123,7 @@ Headlines: none";
         let prompt = render(&view, &settings);
         assert!(
             prompt.starts_with(
-                "Will the price rise over 1.5 typical moves (BUY), fall over 1.5 (SELL) \
+                "Will the price rise over 1.5x the typical move (BUY), fall over 1.5x (SELL) \
                  or neither (HOLD) in 24 hours? Answer like this:\nDECISION: BUY|SELL|HOLD - reason\n"
             ),
             "{prompt}"

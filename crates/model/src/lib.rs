@@ -25,6 +25,7 @@ pub use decoder::Decoder;
 pub use encode::{Encoded, encode_conversation, encode_prompt};
 pub use error::ModelError;
 pub use forward::Adapted;
+pub use kernels::cross_entropy::log_sum_exp;
 pub use lora::{Lora, LoraSettings, Projection};
 pub use text_error::TextError;
 pub use tokenizer::Tokenizer;

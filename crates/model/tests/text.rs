@@ -354,9 +354,12 @@ fn what_would_train_on_the_wrong_tokens_is_an_error() {
     // The generation prompt opens a block that the rendered answer lacks.
     let thinking = CHATML.replace("assistant\\n' }}", "assistant\\n<think>\\n' }}");
     check(&thinking, &plain, "they part after");
-    // A newline at the end of the prompt and one at the start of the answer are one token.
-    let newline = chat(&[("user", "q"), ("assistant", "\n\n\nyes")]);
-    check(CHATML, &newline, "merge into one token");
+    // The prompt ends within what would otherwise be one token.
+    let torn = CHATML
+        .replace("message['role'] + '\\n'", "message['role'] + '\\nDEC'")
+        .replace("assistant\\n'", "assistant\\nDEC'");
+    let decision = chat(&[("user", "q"), ("assistant", "ISION: BUY")]);
+    check(&torn, &decision, "merge into one token");
     let endless = "{% for m in messages %}{{ m.role }}: {{ m.content }} {% endfor %}\
                    {% if add_generation_prompt %}{{ 'assistant: ' }}{% endif %}";
     check(endless, &plain, "no end-of-turn token");

@@ -3,9 +3,13 @@
 use crate::TrainError;
 use model::batch::Batch;
 use model::score::{DecisionTokens, decisions};
-use model::{Decoder, Encoded, Lora, Target};
+use model::{Decoder, Encoded, Lora, log_sum_exp};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
+
+/// Examples scored in one forward pass.
+const EXAMPLES_PER_PASS: usize = 8;
 
 /// Held-out examples with the decisions they should lead to.
 #[derive(Clone, Debug)]
@@ -49,64 +53,45 @@ impl Validation {
 
     /// Scores all examples.
     ///
+    /// Where the labels' first tokens differ, the row that predicts the decision in the right
+    /// answer scores them all, and one pass gives loss and decision; else the labels are scored
+    /// in a pass of their own.
+    ///
     /// # Errors
-    /// If the decoder refuses an example or the caller asks to stop.
+    /// If the decoder refuses an example.
     pub fn run(
         &self,
         decoder: &Decoder,
         lora: &Lora,
         step: usize,
     ) -> Result<ValidationRecord, TrainError> {
-        let mut sum = 0.0;
-        let mut count = 0usize;
-        for pass in self.examples.chunks(8) {
-            let views: Vec<&[u32]> = pass
-                .iter()
-                .map(|example| &example.tokens[..example.tokens.len() - 1])
-                .collect();
-            let limits: Vec<usize> = pass
-                .iter()
-                .map(|e| e.prompt_len.saturating_sub(1))
-                .collect();
-            let (batch, places) = Batch::with_shared_prefix(&views, &limits, &vec![0; views.len()]);
-            let targets: Vec<Target> = pass
-                .iter()
-                .zip(&places)
-                .flat_map(|(example, place)| {
-                    (1..example.tokens.len())
-                        .filter(|i| example.supervised[*i])
-                        .map(|i| Target {
-                            row: place.row(i - 1),
-                            token: example.tokens[i],
-                            weight: 1.0,
-                        })
-                })
-                .collect();
-            let losses = decoder.losses(Some(lora), &batch, &targets)?;
-            count += losses.len();
-            sum += losses.iter().map(|l| f64::from(*l)).sum::<f64>();
+        let firsts: BTreeSet<u32> = self.tokens.labels.iter().map(|label| label[0]).collect();
+        let told_apart = firsts.len() == self.tokens.labels.len();
+        let (mut sum, mut count) = (0.0, 0usize);
+        let mut decided = Vec::with_capacity(self.examples.len());
+        for pass in self.examples.chunks(EXAMPLES_PER_PASS) {
+            let scored = self.pass(decoder, lora, pass)?;
+            sum += scored.losses.iter().sum::<f64>();
+            count += scored.losses.len();
+            decided.extend(scored.decisions);
         }
-        let prompts: Vec<Vec<u32>> = self
-            .examples
-            .iter()
-            .map(|e| e.tokens[..e.prompt_len].to_vec())
-            .collect();
-        let mut go_on = |_, _| ControlFlow::Continue(());
-        let scores = decisions(decoder, Some(lora), &prompts, &self.tokens, &mut go_on)?;
+        if !told_apart {
+            let prompts: Vec<Vec<u32>> =
+                self.examples.iter().map(|e| e.tokens[..e.prompt_len].to_vec()).collect();
+            let mut go_on = |_, _| ControlFlow::Continue(());
+            let scores = decisions(decoder, Some(lora), &prompts, &self.tokens, &mut go_on)?;
+            decided = scores.iter().map(|score| stats::argmax(score)).collect();
+        }
         let classes = self.tokens.labels.len();
         let (mut right, mut total) = (vec![0.0; classes], vec![0.0; classes]);
-        for (score, label) in scores.iter().zip(&self.labels) {
+        for (decision, label) in decided.iter().zip(&self.labels) {
             total[*label] += 1.0;
-            if stats::argmax(score) == *label {
+            if decision == label {
                 right[*label] += 1.0;
             }
         }
-        let seen: Vec<f64> = right
-            .iter()
-            .zip(&total)
-            .filter(|(_, n)| **n > 0.0)
-            .map(|(r, n)| r / n)
-            .collect();
+        let seen: Vec<f64> =
+            right.iter().zip(&total).filter(|(_, n)| **n > 0.0).map(|(r, n)| r / n).collect();
         let n = self.labels.len().max(1) as f64;
         Ok(ValidationRecord {
             step,
@@ -116,4 +101,51 @@ impl Validation {
             validation_examples: self.labels.len(),
         })
     }
+
+    /// Computes one forward pass: the answers' losses, and the label whose first token is the most
+    /// probable where the decision stands.
+    fn pass(&self, decoder: &Decoder, lora: &Lora, pass: &[Encoded]) -> Result<Scored, TrainError> {
+        let views: Vec<&[u32]> =
+            pass.iter().map(|example| &example.tokens[..example.tokens.len() - 1]).collect();
+        let limits: Vec<usize> = pass.iter().map(|e| e.prompt_len.saturating_sub(1)).collect();
+        let (batch, places) = Batch::with_shared_prefix(&views, &limits, &vec![0; views.len()]);
+        let mut rows = Vec::new();
+        let mut targets = Vec::new();
+        let mut deciding = Vec::with_capacity(pass.len());
+        for (example, place) in pass.iter().zip(&places) {
+            let decision = example.prompt_len + self.tokens.lead.len();
+            for position in (1..example.tokens.len()).filter(|i| example.supervised[*i]) {
+                if position == decision {
+                    deciding.push(rows.len());
+                }
+                rows.push(place.row(position - 1));
+                targets.push(example.tokens[position]);
+            }
+        }
+        let logits = decoder.logits(Some(lora), &batch, &rows)?;
+        let vocabulary = decoder.config().vocab_size;
+        let row = |index: usize| &logits[index * vocabulary..(index + 1) * vocabulary];
+        let losses = targets
+            .iter()
+            .enumerate()
+            .map(|(index, token)| {
+                f64::from(log_sum_exp(row(index)) - row(index)[*token as usize])
+            })
+            .collect();
+        let firsts: Vec<usize> = self.tokens.labels.iter().map(|label| label[0] as usize).collect();
+        let decisions = deciding
+            .iter()
+            .map(|index| {
+                let scores: Vec<f64> =
+                    firsts.iter().map(|token| f64::from(row(*index)[*token])).collect();
+                stats::argmax(&scores)
+            })
+            .collect();
+        Ok(Scored { losses, decisions })
+    }
+}
+
+struct Scored {
+    losses: Vec<f64>,
+    decisions: Vec<usize>,
 }

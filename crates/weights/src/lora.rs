@@ -64,11 +64,11 @@ impl LoraTensors {
     /// [`WeightsError::Adapter`] naming the first offending module.
     pub fn validate(&self) -> Result<(), WeightsError> {
         let fail = |message: String| Err(WeightsError::Adapter { message });
-        if self.rank == 0 {
-            return fail("the rank is 0".into());
-        }
         if self.tensors.is_empty() {
             return fail("it holds no low-rank pair".into());
+        }
+        if self.rank == 0 {
+            return fail("the rank is 0".into());
         }
         if !self.alpha.is_finite() || self.alpha <= 0.0 {
             return fail(format!(

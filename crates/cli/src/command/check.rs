@@ -103,14 +103,15 @@ pub(crate) fn check(run: &Run, base: &Base, settings: &Check) -> anyhow::Result<
 /// Returns the outcome in plain words.
 pub(crate) fn text(outcome: &Outcome) -> String {
     let mut out = format!(
-        "{}: {} of {} answers of {} equal ours to the end, {} up to a numerical tie, {} differ; {:.0} % have the form\n",
+        "{}: {} of {} answers of {} equal ours to the end, {} up to a numerical tie, {} differ (f32); as shipped {:.0} % have the form and {:.0} % decide as we do\n",
         if outcome.passed { "passed" } else { "failed" },
         outcome.exact,
         outcome.prompts,
         outcome.client,
         outcome.ties,
         outcome.mismatches,
-        outcome.form_rate * 100.0
+        outcome.form_rate * 100.0,
+        outcome.served_agreement * 100.0
     );
     for answer in &outcome.answers {
         if let (llama_verdict, Some(difference)) = (answer.comparison.verdict, &answer.comparison.difference)

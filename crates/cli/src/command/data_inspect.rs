@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use clap::Args;
-use market::Timestamp;
+use market::{Timestamp, Warning};
 use market::inspect::{FileReport, Inspection, inspect};
 use serde_json::json;
 
@@ -63,7 +63,9 @@ pub(crate) fn text(inspection: &Inspection) -> String {
         .unwrap_or(0);
     for file in &inspection.files {
         let _ = writeln!(out, "{:width$}  {}", file.file.display().to_string(), summary(file));
-        for warning in &file.warnings {
+        // The gaps are in the summary already, and listed one by one with --json.
+        let other = |warning: &&Warning| !matches!(warning, Warning::Gaps { .. });
+        for warning in file.warnings.iter().filter(other) {
             let _ = writeln!(out, "{:width$}  warning: {warning}", "");
         }
         for fault in &file.errors {
@@ -90,13 +92,10 @@ fn summary(file: &FileReport) -> String {
     if let (Some(first), Some(last)) = (file.first, file.last) {
         parts.push(format!("{} to {}", day(first), day(last)));
     }
-    if let Some(largest) = file.gaps.largest {
-        parts.push(format!(
-            "{} gaps, {} rows missing, largest {} after {}",
-            file.gaps.count, file.gaps.missing, largest.missing, largest.from
-        ));
-    } else if file.rows.is_some() {
-        parts.push("no gaps".to_owned());
+    match file.gaps.count {
+        0 if file.rows.is_some() => parts.push("no gaps".to_owned()),
+        0 => {}
+        count => parts.push(format!("{count} gaps, {} rows missing", file.gaps.missing)),
     }
     parts.join(", ")
 }

@@ -21,8 +21,6 @@ const LEAST_CLASS_SHARE: f64 = 0.01;
 /// The candles of a command.
 #[derive(Debug)]
 pub(crate) struct Candles {
-    /// The directory they were read from.
-    pub(crate) directory: PathBuf,
     /// One table per instrument.
     pub(crate) bars: Vec<Bars>,
     /// The Fear & Greed index, if a file was named.
@@ -53,10 +51,8 @@ pub(crate) fn load(settings: &Settings) -> anyhow::Result<Candles> {
     let mut bars = Vec::with_capacity(files.len());
     for file in files {
         interrupt::check()?;
+        // What is odd about a file used is told by the data set's own warnings.
         let table = freqtrade::read(&file.path)?;
-        for warning in table.validate()? {
-            notes.push(format!("{}: {warning}", file.path.display()));
-        }
         if settings.data.instruments.is_empty()
             && let Some(reason) = misfit(&table, &settings.dataset)
         {
@@ -78,7 +74,6 @@ pub(crate) fn load(settings: &Settings) -> anyhow::Result<Candles> {
         None => None,
     };
     Ok(Candles {
-        directory,
         bars,
         sentiment,
         notes,

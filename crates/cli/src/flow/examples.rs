@@ -1,6 +1,6 @@
 //! Candles become a data set on disk, from files or from a synthetic world.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use clap::ValueEnum;
 use dataset::{Dataset, DatasetError, Stage, world};
@@ -56,8 +56,6 @@ pub(crate) struct Built {
     pub(crate) dataset: Dataset,
     /// The truth, for a synthetic world.
     pub(crate) world: Option<World>,
-    /// Where the candles are.
-    pub(crate) candles: PathBuf,
     /// Choices made for the user.
     pub(crate) notes: Vec<String>,
 }
@@ -77,11 +75,13 @@ pub(crate) fn build(
             output::warn(note);
         }
         let dataset = render(&settings.dataset, &candles.bars, candles.sentiment.as_ref())?;
+        for warning in &dataset.datasheet.warnings {
+            output::warn(warning);
+        }
         dataset.write(out)?;
         return Ok(Built {
             dataset,
             world: None,
-            candles: candles.directory,
             notes: candles.notes,
         });
     };
@@ -114,7 +114,6 @@ pub(crate) fn build(
     Ok(Built {
         dataset,
         world: Some(world),
-        candles: folder,
         notes: vec![format!(
             "synthetic world `{}`: its own horizon, label and decision times replace those of [dataset]",
             name.as_str()

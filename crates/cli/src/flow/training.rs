@@ -11,7 +11,7 @@ use weights::peft::{self, PeftConfig};
 use super::base::Base;
 use super::select;
 use crate::progress::Progress;
-use crate::run::{Record, Run, Training};
+use crate::run::{self, Record, Run, Training};
 use crate::settings::Settings;
 use crate::{files, interrupt, memory, output};
 
@@ -34,7 +34,7 @@ pub(crate) fn train(
     let examples = base.text.conversations(&chosen, settings.train.max_tokens)?;
     let validation = validation(settings, dataset, base)?;
     let mut lora = Lora::new(base.decoder.config(), settings.train.lora()?, settings.train.seed)?;
-    files::create_directory(folder)?;
+    run::begin(folder)?;
     files::write(&folder.join("settings.toml"), settings.to_toml()?.as_bytes())?;
     let run_files = RunFiles {
         directory: folder,

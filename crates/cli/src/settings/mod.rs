@@ -269,7 +269,7 @@ mod tests {
         let variables = |name: &str, value: &str| std::iter::once((name.to_owned(), value.to_owned()));
         let layers = from_environment(variables("FORETUNE_TRAIN__RANK", "4")).unwrap();
         assert_eq!(resolve(None, &layers).unwrap().train.rank, 4);
-        let none = from_environment(variables("FORETUNE_CACHE_DIR", "x")).unwrap();
+        let none = from_environment(variables("FORETUNE_CACHE", "x")).unwrap();
         assert!(none.is_empty());
         assert!(from_environment(variables("FORETUNE_TRIAN__RANK", "4")).is_err());
         let layers = from_environment(variables("FORETUNE_TRAIN__RNK", "4")).unwrap();

@@ -105,6 +105,9 @@ pub(crate) struct Check {
     pub(crate) max_new_tokens: usize,
     /// Gap in log-probability (nats) up to which two tokens are a numerical tie.
     pub(crate) tie: f64,
+    /// Largest difference (nats) between both engines' log-probabilities of a
+    /// token they agree on. On f32 weights they were measured 3e-4 apart at most.
+    pub(crate) drift: f64,
     /// Share of the answers that must have the form `DECISION: ... - ...`.
     pub(crate) form_rate: f64,
 }
@@ -114,7 +117,8 @@ impl Default for Check {
         Self {
             prompts: 16,
             max_new_tokens: 64,
-            tie: 0.05,
+            tie: 0.001,
+            drift: 0.002,
             form_rate: 0.9,
         }
     }
@@ -141,6 +145,7 @@ impl Settings {
         within("evaluate.level", evaluate.level, 0.5..=0.999)?;
         within("evaluate.cost_per_side", evaluate.cost_per_side, 0.0..=0.1)?;
         within("check.tie", check.tie, 0.0..=1.0)?;
+        within("check.drift", check.drift, 0.0..=1.0)?;
         within("check.form_rate", check.form_rate, 0.0..=1.0)
     }
 }

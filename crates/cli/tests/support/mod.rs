@@ -6,6 +6,7 @@
     reason = "each test binary uses a part of this module"
 )]
 
+pub mod candles;
 pub mod tiny;
 
 use std::path::Path;
@@ -30,7 +31,7 @@ pub fn foretune(folder: &Path) -> Command {
     }
     command
         .current_dir(folder)
-        .env("FORETUNE_CACHE_DIR", folder.join("cache"))
+        .env("FORETUNE_CACHE", folder.join("cache"))
         .env("NO_COLOR", "1")
         .env("COLUMNS", "100");
     command

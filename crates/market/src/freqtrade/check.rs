@@ -53,6 +53,9 @@ pub(super) fn check(path: &Path, bytes: &[u8]) -> Result<Schema, MarketError> {
     }
     let schema = arrow_ipc::convert::try_fb_to_schema(schema)
         .map_err(|error| file.damaged(footer_start, format!("its schema is invalid: {error}")))?;
+    for field in schema.fields() {
+        file.buffer_count(field.data_type(), field.name())?;
+    }
     let blocks = footer
         .recordBatches()
         .ok_or_else(|| file.damaged(footer_start, "its footer lists no record batches"))?;

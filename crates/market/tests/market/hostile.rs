@@ -248,6 +248,11 @@ proptest! {
         bytes.extend(b"ARROW1");
         check_result(Offer::new().read(&bytes));
     }
+}
+
+proptest! {
+    // Each case waits for the disk.
+    #![proptest_config(ProptestConfig::with_cases(32))]
 
     #[test]
     fn what_is_written_is_read_back(

@@ -200,13 +200,16 @@ pub fn spread(positions: &[f64], gap: f64, top: f64, bottom: f64) -> Vec<f64> {
     placed
 }
 
-/// Returns the mean of each value and the `window - 1` before it.
-pub fn trailing_mean(values: &[f64], window: usize) -> Vec<f64> {
-    let window = window.max(1);
+/// Returns the mean of each value and up to `reach` neighbours on either side.
+///
+/// Towards the ends the window shrinks on both sides, so a falling curve is not
+/// bent.
+pub fn centred_mean(values: &[f64], reach: usize) -> Vec<f64> {
     (0..values.len())
         .map(|i| {
-            let recent = &values[(i + 1).saturating_sub(window)..=i];
-            recent.iter().sum::<f64>() / recent.len() as f64
+            let reach = reach.min(i).min(values.len() - 1 - i);
+            let near = &values[i - reach..=i + reach];
+            near.iter().sum::<f64>() / near.len() as f64
         })
         .collect()
 }
@@ -272,11 +275,9 @@ mod tests {
     }
 
     #[test]
-    fn trailing_means() {
-        assert_eq!(
-            trailing_mean(&[2.0, 4.0, 6.0, 8.0], 2),
-            [2.0, 3.0, 5.0, 7.0]
-        );
+    fn centred_means_keep_the_ends() {
+        assert_eq!(centred_mean(&[2.0, 4.0, 9.0, 8.0], 1), [2.0, 5.0, 7.0, 8.0]);
+        assert!(centred_mean(&[], 3).is_empty());
     }
 
     proptest! {

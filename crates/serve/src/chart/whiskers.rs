@@ -51,7 +51,7 @@ pub fn draw(
     let plot = Plot {
         left: names.fold(0.0, f64::max) + 16.0,
         top,
-        right: width - figure_width - 16.0,
+        right: width - figure_width - 20.0,
         bottom: top + ROW * rows.len() as f64,
     };
     let values = rows
@@ -63,7 +63,7 @@ pub fn draw(
     let mut svg = Svg::new(width, plot.bottom + 24.0, label);
     let x_ticks = ticks::linear(
         &x,
-        ((plot.right - plot.left) / 60.0).max(2.0) as usize,
+        ((plot.right - plot.left) / 70.0).max(2.0) as usize,
         format,
     );
     for tick in &x_ticks {

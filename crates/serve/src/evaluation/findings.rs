@@ -119,7 +119,7 @@ fn accuracy(comparison: &Comparison, level: f64) -> Finding {
 
 fn log_loss(comparison: &Comparison, level: f64) -> Finding {
     let numbers = format!(
-        "log loss better by {}, {}",
+        "log-loss gain {} nats, {}",
         signed(comparison.difference, 3),
         interval_text(comparison.difference_interval, 1.0, 3, level)
     );

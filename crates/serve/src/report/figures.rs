@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::prose::{arm, count, percent};
 use super::{PageData, PriceSeries, Report};
 use crate::chart::bars::{self, Bar, Part};
-use crate::chart::line::{self, Axis, LineChart, Reference, Series, trailing_mean};
+use crate::chart::line::{self, Axis, LineChart, Reference, Series, centred_mean};
 use crate::chart::price::{self, Marker, PriceChart, Ribbon};
 use crate::chart::svg::escape;
 use crate::chart::ticks::{percent as percent_tick, plain};
@@ -25,10 +25,14 @@ fn figure(title: &str, reading: &str, tag: &str, body: &str) -> String {
     } else {
         format!("<span class=\"tag\">{}</span>", escape(tag))
     };
+    let reading = if reading.is_empty() {
+        String::new()
+    } else {
+        format!("<p>{}</p>", escape(reading))
+    };
     format!(
-        "<figure><figcaption><h3>{}{tag}</h3><p>{}</p></figcaption>{body}</figure>\n",
-        escape(title),
-        escape(reading)
+        "<figure><figcaption><h3>{}{tag}</h3>{reading}</figcaption>{body}</figure>\n",
+        escape(title)
     )
 }
 
@@ -69,11 +73,15 @@ fn class_legend(with_markers: bool) -> String {
 
 /// The adapter against every other arm: difference in accuracy around zero.
 pub(super) fn edges(report: &Report) -> String {
-    let rows: Vec<whiskers::Row> = report
+    let mut compared: Vec<_> = report
         .evaluation
         .comparisons
         .iter()
         .filter(|comparison| comparison.metric == "accuracy")
+        .collect();
+    compared.sort_by_key(|comparison| comparison.against != MAJORITY);
+    let rows: Vec<whiskers::Row> = compared
+        .into_iter()
         .map(|comparison| whiskers::Row {
             name: format!("against {}", display_name(&comparison.against)),
             value: comparison.difference * 100.0,
@@ -103,7 +111,7 @@ pub(super) fn edges(report: &Report) -> String {
 
 fn points(value: f64, decimals: usize) -> String {
     let sign = if value > 0.0 { "+" } else { "" };
-    format!("{sign}{} pp", plain(value, decimals))
+    format!("{sign}{}", plain(value, decimals))
 }
 
 /// One drawing per score, one row per arm.
@@ -212,7 +220,11 @@ fn known(interval: Option<stats::Interval>) -> Option<[f64; 2]> {
 /// Price over the test span with the adapter's decisions, one figure per instrument.
 pub(super) fn prices(page: &PageData) -> String {
     const MOST: usize = 4;
-    let mut html = String::new();
+    let mut html = if page.prices.is_empty() {
+        String::new()
+    } else {
+        class_legend(true)
+    };
     for (index, series) in page.prices.iter().take(MOST).enumerate() {
         html.push_str(&price_figure(index, series, page));
     }
@@ -278,7 +290,7 @@ fn price_figure(index: usize, series: &PriceSeries, page: &PageData) -> String {
         .collect();
     let times: Vec<f64> = series.times.iter().map(|&time| time as f64).collect();
     let name = series.instrument.as_str();
-    let title = format!("{name}: price and decisions");
+    let drawing_title = format!("{name}: price and decisions");
     let y_name = series
         .instrument
         .quote()
@@ -287,7 +299,7 @@ fn price_figure(index: usize, series: &PriceSeries, page: &PageData) -> String {
         price::draw(&PriceChart {
             label: Label {
                 id,
-                title: &title,
+                title: &drawing_title,
                 description: "Close price over the test span with markers where the adapter said BUY or SELL; below, bands with the class of every decision: what turned out right, the adapter, the base model.",
             },
             width,
@@ -298,11 +310,8 @@ fn price_figure(index: usize, series: &PriceSeries, page: &PageData) -> String {
             y_name: &y_name,
         })
     });
-    let reading = format!(
-        "Triangles mark the adapter's BUY and SELL decisions, where there is room. The bands show all {}: what the outcome turned out to call for, and what each model said.",
-        count(rows.len())
-    );
-    figure(&title, &reading, "", &(body + &class_legend(true)))
+    let title = format!("{name}, {} decisions", count(rows.len()));
+    figure(&title, "", "", &body)
 }
 
 fn price_decimals(price: f64) -> usize {
@@ -332,7 +341,7 @@ pub(super) fn training(report: &Report) -> String {
     let (accuracy_steps, accuracies) = pick(&|point| point.validation_decision_accuracy);
     let mut html = String::new();
     if !losses.is_empty() || !validation_losses.is_empty() {
-        let smooth = trailing_mean(&losses, (losses.len() / 25).max(1));
+        let smooth = centred_mean(&losses, losses.len() / 40);
         let series = [
             series("each step", "faint", steps.clone(), losses, false),
             series("training", "k-1", steps, smooth, false),
@@ -349,7 +358,7 @@ pub(super) fn training(report: &Report) -> String {
                 label: Label {
                     id,
                     title: "Loss during training",
-                    description: "Training loss per step with its trailing mean, and validation loss.",
+                    description: "Training loss per step with its moving mean, and validation loss.",
                 },
                 width,
                 height: 250.0,

@@ -88,7 +88,7 @@ fn sections(report: &Report, page: &PageData) -> Vec<Section> {
     add(
         "decisions",
         "Decisions over time",
-        "",
+        "Triangles mark the adapter's BUY and SELL decisions, where there is room. The bands below show all decisions: what the outcome turned out to call for, and what each model said.",
         figures::prices(page),
     );
     add(
@@ -113,7 +113,7 @@ fn sections(report: &Report, page: &PageData) -> Vec<Section> {
         "equity",
         "Following the decisions",
         "",
-        figures::equity(report),
+        figures::equity(report) + &tables::equity(report),
     );
     add(
         "answers",
@@ -259,7 +259,7 @@ fn terms() -> String {
     for (term, meaning) in prose::TERMS {
         let _ = write!(
             html,
-            "<dt>{}</dt><dd>{}</dd>",
+            "<div><dt>{}</dt><dd>{}</dd></div>",
             escape(term),
             escape(meaning)
         );

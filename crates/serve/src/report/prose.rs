@@ -189,7 +189,7 @@ pub(super) const TERMS: [(&str, &str); 11] = [
     ),
     (
         "Interval",
-        "The range of values that fits what was seen. An edge whose interval includes zero may be nothing. One interval in twenty misses the truth, and more often if many variants were tried on the same data.",
+        "The range of values that fits what was seen. An edge whose interval includes zero may be nothing. A 95 % interval misses the truth one time in twenty, and more often if many variants were tried on the same data.",
     ),
     (
         "Independent blocks",
@@ -242,7 +242,8 @@ pub(super) fn duration(seconds: f64) -> String {
     } else if seconds < 5400.0 {
         format!("{} min", plain(seconds / 60.0, 1))
     } else {
-        format!("{} h", plain(seconds / 3600.0, 1))
+        let hours = seconds / 3600.0;
+        format!("{} h", plain(hours, usize::from(hours.fract() > 0.05)))
     }
 }
 
@@ -291,6 +292,8 @@ mod tests {
         assert_eq!(duration(4.26), "4.3 s");
         assert_eq!(duration(75.0), "75 s");
         assert_eq!(duration(600.0), "10.0 min");
+        assert_eq!(duration(86_400.0), "24 h");
+        assert_eq!(duration(9_000.0), "2.5 h");
         assert_eq!(bytes(999), "999 B");
         assert_eq!(bytes(1_240_000_000), "1.2 GB");
         assert_eq!(join(&["a", "b", "c"], "and"), "a, b and c");

@@ -73,20 +73,24 @@ enum Cell {
 pub(super) fn scores(report: &Report) -> String {
     let level = plain(report.evaluation.evaluation.level * 100.0, 0);
     let caption = format!("All scores on the test span, with {level} % intervals");
-    let names = [
-        "Accuracy",
-        "Edge over majority",
-        "Balanced accuracy",
-        "Log loss",
-        "Brier",
-        "Flip rate",
-        "Agreement with base",
-        "Accuracy before calibration",
-        "Return net of costs",
-        "Largest fall",
+    let is_calibrated = report
+        .evaluation
+        .arms
+        .iter()
+        .any(|arm| arm.raw_accuracy.is_some());
+    let mut columns = vec![
+        ("Arm", false),
+        ("Accuracy", true),
+        ("Edge over majority", true),
+        ("Balanced accuracy", true),
+        ("Log loss", true),
+        ("Brier score", true),
+        ("Flip rate", true),
+        ("Agrees with base", true),
     ];
-    let mut columns = vec![("Arm", false)];
-    columns.extend(names.map(|name| (name, true)));
+    if is_calibrated {
+        columns.push(("Accuracy before calibration", true));
+    }
     let mut table = Table::new(&caption, &columns);
     let share = |value: Option<f64>, interval: Option<stats::Interval>| {
         estimate(value, interval, &|v| plain(v * 100.0, 1), " %")
@@ -101,7 +105,7 @@ pub(super) fn scores(report: &Report) -> String {
             &|v| plain(v * 100.0, 1),
             " pp",
         );
-        let cells = [
+        let mut cells = vec![
             share(Some(arm.accuracy), Some(arm.accuracy_interval)),
             edge,
             share(
@@ -112,10 +116,10 @@ pub(super) fn scores(report: &Report) -> String {
             score(arm.brier, arm.brier_interval),
             share(arm.flip_rate, arm.flip_rate_interval),
             share(arm.agreement, arm.agreement_interval),
-            share(arm.raw_accuracy, arm.raw_accuracy_interval),
-            Cell::Number(percent(arm.equity_diagnostic.final_return)),
-            Cell::Number(percent(arm.equity_diagnostic.max_drawdown)),
         ];
+        if is_calibrated {
+            cells.push(share(arm.raw_accuracy, arm.raw_accuracy_interval));
+        }
         table.row(arm.name == ADAPTER, &arm.name, &cells);
     }
     table.finish()
@@ -135,6 +139,32 @@ fn estimate(
         |interval| format!("[{}, {}]", write(interval.low), write(interval.high)),
     );
     Cell::Estimate(format!("{}{unit}", write(value)), interval)
+}
+
+/// What following each arm would have returned; a diagnostic.
+pub(super) fn equity(report: &Report) -> String {
+    let columns = [
+        ("Arm", false),
+        ("Return net of costs", true),
+        ("Largest fall", true),
+        ("Position changes", true),
+    ];
+    let mut table = Table::new(
+        "Return over the test span: diagnostic, not evidence",
+        &columns,
+    );
+    let arms = report.evaluation.arms.iter();
+    let curves = arms.map(|arm| (arm.name.as_str(), &arm.equity_diagnostic));
+    let holding = ("buy and hold", &report.evaluation.buy_and_hold);
+    for (name, equity) in curves.chain([holding]) {
+        let cells = [
+            Cell::Number(percent(equity.final_return)),
+            Cell::Number(percent(equity.max_drawdown)),
+            Cell::Number(count(equity.position_changes)),
+        ];
+        table.row(name == ADAPTER, name, &cells);
+    }
+    table.finish()
 }
 
 /// What happened when the adapter said what.
@@ -310,6 +340,7 @@ pub(super) fn reproduction(report: &Report) -> String {
         ),
     ));
     let mut html = fact_table("The run", &run);
+    html.insert_str(0, "<div class=\"facts-grid\">");
     let versions: Vec<(&str, String)> = report
         .versions
         .iter()
@@ -325,6 +356,7 @@ pub(super) fn reproduction(report: &Report) -> String {
         .map(|timing| (timing.stage.as_str(), duration(timing.seconds)))
         .collect();
     html.push_str(&fact_table("Where the time went", &timings));
+    html.push_str("</div>\n");
     html.push_str(&files(report));
     html
 }

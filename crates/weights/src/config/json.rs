@@ -131,7 +131,9 @@ pub(crate) fn from_json(
     };
     let head_dim = match config.size("head_dim")? {
         Some(width) => width,
-        None if num_heads > 0 && hidden_size.is_multiple_of(num_heads) => hidden_size / num_heads,
+        // Refused below, with the other impossible sizes.
+        None if num_heads == 0 => 0,
+        None if hidden_size.is_multiple_of(num_heads) => hidden_size / num_heads,
         None => {
             return Err(config.fail(
                 "head_dim",

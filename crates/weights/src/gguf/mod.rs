@@ -6,6 +6,7 @@
 
 mod block;
 mod file;
+mod full_precision;
 mod parse;
 mod value;
 mod write;
@@ -13,6 +14,7 @@ mod write;
 pub(crate) use block::DECODABLE_NAMES;
 pub use block::{TensorType, dequantise};
 pub use file::Gguf;
+pub use full_precision::write_full_precision;
 pub use parse::{Fault, Header, TensorInfo, parse};
 pub use value::{Array, Value};
 pub use write::{Tensor, write};

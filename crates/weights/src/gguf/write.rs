@@ -55,12 +55,13 @@ pub fn write(
     })
 }
 
-fn padding(length: usize) -> &'static [u8] {
+pub(super) fn padding(length: usize) -> &'static [u8] {
     const ZEROS: [u8; ALIGNMENT] = [0; ALIGNMENT];
     &ZEROS[..length.next_multiple_of(ALIGNMENT) - length]
 }
 
-fn header(metadata: &BTreeMap<String, Value>, tensors: &[Tensor<'_>]) -> Vec<u8> {
+/// Returns everything before the tensor data; the tensors' `bytes` are not looked at.
+pub(super) fn header(metadata: &BTreeMap<String, Value>, tensors: &[Tensor<'_>]) -> Vec<u8> {
     let mut out = Vec::new();
     out.extend(MAGIC);
     out.extend(3u32.to_le_bytes());
@@ -82,7 +83,8 @@ fn header(metadata: &BTreeMap<String, Value>, tensors: &[Tensor<'_>]) -> Vec<u8>
         }
         out.extend(tensor.tensor_type.code().to_le_bytes());
         out.extend(offset.to_le_bytes());
-        offset += tensor.bytes.len().next_multiple_of(ALIGNMENT) as u64;
+        let bytes = tensor.tensor_type.bytes_of(&tensor.shape).unwrap_or(0);
+        offset += bytes.next_multiple_of(ALIGNMENT) as u64;
     }
     out.extend(padding(out.len()));
     out

