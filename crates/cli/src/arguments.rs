@@ -30,13 +30,30 @@ pub(crate) struct Global {
     #[arg(long, global = true, help_heading = "Global options")]
     pub(crate) json: bool,
     /// Settings file [default: foretune.toml, if there is one]
-    #[arg(long, global = true, value_name = "FILE", env = "FORETUNE_SETTINGS", help_heading = "Global options")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "FORETUNE_SETTINGS",
+        help_heading = "Global options"
+    )]
     pub(crate) settings: Option<PathBuf>,
     /// Preset the settings start from: crypto-12h, forex-12h
-    #[arg(long, global = true, value_name = "NAME", env = "FORETUNE_PRESET", help_heading = "Global options")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "NAME",
+        env = "FORETUNE_PRESET",
+        help_heading = "Global options"
+    )]
     pub(crate) preset: Option<String>,
     /// Set one value, such as `--set train.learning_rate=5e-4` (repeatable)
-    #[arg(long, global = true, value_name = "KEY=VALUE", help_heading = "Global options")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "KEY=VALUE",
+        help_heading = "Global options"
+    )]
     pub(crate) set: Vec<String>,
 }
 

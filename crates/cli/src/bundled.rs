@@ -28,7 +28,9 @@ pub(crate) const LLAMA_REQUIREMENTS: &str = include_str!("../../../python/check/
 /// # Errors
 /// When the cache directory cannot be written.
 pub(crate) fn candles() -> anyhow::Result<PathBuf> {
-    let folder = weights::source::default_cache_dir()?.join("examples").join(env!("CARGO_PKG_VERSION"));
+    let folder = weights::source::default_cache_dir()?
+        .join("examples")
+        .join(env!("CARGO_PKG_VERSION"));
     for (name, bytes) in CANDLES {
         let path = folder.join(name);
         if std::fs::read(&path).is_ok_and(|present| present == bytes) {

@@ -201,7 +201,7 @@ fn exit_of(cause: &(dyn Error + 'static)) -> Option<Exit> {
         return Some(stop.exit);
     }
     if let Some(error) = cause.downcast_ref::<DatasetError>() {
-        return of_dataset(error);
+        return Some(of_dataset(error));
     }
     if cause.is::<MarketError>() || cause.is::<FormulaError>() || cause.is::<StatsError>() {
         return Some(Exit::Data);
@@ -210,11 +210,7 @@ fn exit_of(cause: &(dyn Error + 'static)) -> Option<Exit> {
         return Some(of_weights(error));
     }
     if let Some(error) = cause.downcast_ref::<ModelError>() {
-        return match error {
-            ModelError::Interrupted => Some(Exit::Interrupted),
-            ModelError::Weights(_) => None,
-            _ => Some(Exit::Model),
-        };
+        return Some(of_model(error));
     }
     if cause.is::<TextError>() {
         return Some(Exit::Model);
@@ -227,26 +223,33 @@ fn exit_of(cause: &(dyn Error + 'static)) -> Option<Exit> {
         });
     }
     if let Some(error) = cause.downcast_ref::<TrainError>() {
-        return match error {
-            TrainError::Setting { .. } | TrainError::Checkpoint { .. } => Some(Exit::Usage),
-            TrainError::NoExamples => Some(Exit::Data),
-            TrainError::NotFinite { .. } => Some(Exit::Refused),
-            TrainError::File { .. } => Some(Exit::Storage),
-            TrainError::Interrupted { .. } => Some(Exit::Interrupted),
-            TrainError::Model(_) => None,
-        };
+        return Some(match error {
+            TrainError::Setting { .. } | TrainError::Checkpoint { .. } => Exit::Usage,
+            TrainError::NoExamples => Exit::Data,
+            TrainError::NotFinite { .. } => Exit::Refused,
+            TrainError::File { .. } => Exit::Storage,
+            TrainError::Interrupted { .. } => Exit::Interrupted,
+            TrainError::Model(error) => of_model(error),
+        });
     }
     cause.downcast_ref::<io::Error>().map(|_| Exit::Storage)
 }
 
-fn of_dataset(error: &DatasetError) -> Option<Exit> {
+fn of_dataset(error: &DatasetError) -> Exit {
     match error {
-        DatasetError::Setting { .. } | DatasetError::Template { .. } | DatasetError::NotADataset { .. } => {
-            Some(Exit::Usage)
-        }
-        DatasetError::Interrupted => Some(Exit::Interrupted),
-        DatasetError::Market(_) | DatasetError::Formula(_) | DatasetError::Stats(_) => None,
-        _ => Some(Exit::Data),
+        DatasetError::Setting { .. }
+        | DatasetError::Template { .. }
+        | DatasetError::NotADataset { .. } => Exit::Usage,
+        DatasetError::Interrupted => Exit::Interrupted,
+        _ => Exit::Data,
+    }
+}
+
+fn of_model(error: &ModelError) -> Exit {
+    match error {
+        ModelError::Interrupted => Exit::Interrupted,
+        ModelError::Weights(error) => of_weights(error),
+        _ => Exit::Model,
     }
 }
 
@@ -337,6 +340,10 @@ mod tests {
     fn interruption_is_seen_through_every_room() {
         check(DatasetError::Interrupted, Exit::Interrupted);
         check(ModelError::Interrupted, Exit::Interrupted);
+        check(
+            TrainError::Model(ModelError::Interrupted),
+            Exit::Interrupted,
+        );
         check(crate::interrupt::stopped(), Exit::Interrupted);
     }
 
@@ -348,6 +355,9 @@ mod tests {
         assert_eq!(report.causes, Vec::<String>::new());
         let error = anyhow::Error::from(Stop::new(Exit::Data, "inner")).context("outer");
         let report = check(error, Exit::Data);
-        assert_eq!((report.message.as_str(), report.causes), ("outer", vec!["inner".to_owned()]));
+        assert_eq!(
+            (report.message.as_str(), report.causes),
+            ("outer", vec!["inner".to_owned()])
+        );
     }
 }

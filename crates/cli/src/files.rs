@@ -13,7 +13,8 @@ use serde::Serialize;
 /// # Errors
 /// With the path, when that fails.
 pub(crate) fn create_directory(path: &Path) -> anyhow::Result<()> {
-    fs::create_dir_all(path).with_context(|| format!("cannot create directory `{}`", path.display()))
+    fs::create_dir_all(path)
+        .with_context(|| format!("cannot create directory `{}`", path.display()))
 }
 
 /// Writes a file in one step.

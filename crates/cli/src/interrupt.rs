@@ -49,5 +49,6 @@ pub(crate) fn check() -> anyhow::Result<()> {
 
 /// Returns the error that ends an interrupted command.
 pub(crate) fn stopped() -> Stop {
-    Stop::new(Exit::Interrupted, "interrupted").hint("files already complete were kept; nothing was left half-written")
+    Stop::new(Exit::Interrupted, "interrupted")
+        .hint("files already complete were kept; nothing was left half-written")
 }

@@ -11,7 +11,9 @@ pub(crate) fn peak_bytes() -> Option<u64> {
 }
 
 fn parse_peak(status: &str) -> Option<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
     let mut words = line.split_whitespace();
     let kibibytes: u64 = words.next()?.parse().ok()?;
     (words.next() == Some("kB")).then(|| kibibytes * 1024)

@@ -121,13 +121,22 @@ fn style(unit: &str, bounded: bool) -> ProgressStyle {
             "  {prefix} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} ETA {eta} {msg}".to_owned()
         }
         ("bytes", false) => "  {prefix} {spinner} {bytes} {bytes_per_sec} {msg}".to_owned(),
-        (_, true) => format!("  {{prefix}} {{wide_bar}} {{pos}}/{{len}} {unit} {{per_sec}} ETA {{eta}} {{msg}}"),
+        (_, true) => format!(
+            "  {{prefix}} {{wide_bar}} {{pos}}/{{len}} {unit} {{per_sec}} ETA {{eta}} {{msg}}"
+        ),
         (_, false) => format!("  {{prefix}} {{spinner}} {{pos}} {unit} {{per_sec}} {{msg}}"),
     };
     ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
-fn plain_line(title: &str, unit: &str, position: u64, total: Option<u64>, elapsed: Duration, note: &str) -> String {
+fn plain_line(
+    title: &str,
+    unit: &str,
+    position: u64,
+    total: Option<u64>,
+    elapsed: Duration,
+    note: &str,
+) -> String {
     let seconds = elapsed.as_secs_f64().max(1e-9);
     let rate = position as f64 / seconds;
     let mut line = match total {
@@ -176,8 +185,18 @@ mod tests {
 
     #[test]
     fn a_plain_line_tells_rate_and_time_left() {
-        let line = plain_line("train", "steps", 50, Some(200), Duration::from_secs(10), "loss 0.81");
-        assert_eq!(line, "  train: 50/200 steps, 5.0 steps/s, ETA 30 s, loss 0.81");
+        let line = plain_line(
+            "train",
+            "steps",
+            50,
+            Some(200),
+            Duration::from_secs(10),
+            "loss 0.81",
+        );
+        assert_eq!(
+            line,
+            "  train: 50/200 steps, 5.0 steps/s, ETA 30 s, loss 0.81"
+        );
     }
 
     #[test]
@@ -188,7 +207,14 @@ mod tests {
 
     #[test]
     fn bytes_are_told_in_megabytes() {
-        let line = plain_line("fetch", "bytes", 5_000_000, None, Duration::from_secs(2), "");
+        let line = plain_line(
+            "fetch",
+            "bytes",
+            5_000_000,
+            None,
+            Duration::from_secs(2),
+            "",
+        );
         assert_eq!(line, "  fetch: 5.0 MB, 2.5 MB/s");
     }
 

@@ -48,7 +48,9 @@ impl Environment {
                 "bin/python"
             }),
         };
-        if fs::read_to_string(&stamp).is_ok_and(|text| text == requirements) && made.interpreter.exists() {
+        if fs::read_to_string(&stamp).is_ok_and(|text| text == requirements)
+            && made.interpreter.exists()
+        {
             return Ok(made);
         }
         let parent = cache.join("python");
@@ -59,9 +61,11 @@ impl Environment {
             .with_context(|| format!("cannot create a directory in `{}`", parent.display()))?;
         build(&base, building.path(), requirements)?;
         if home.exists() {
-            fs::remove_dir_all(&home).with_context(|| format!("cannot replace `{}`", home.display()))?;
+            fs::remove_dir_all(&home)
+                .with_context(|| format!("cannot replace `{}`", home.display()))?;
         }
-        fs::rename(building.path(), &home).with_context(|| format!("cannot create `{}`", home.display()))?;
+        fs::rename(building.path(), &home)
+            .with_context(|| format!("cannot create `{}`", home.display()))?;
         Ok(made)
     }
 
@@ -101,12 +105,17 @@ fn interpreter() -> Result<PathBuf, Stop> {
             return Ok(candidate.clone());
         }
     }
-    let tried: Vec<String> = candidates.iter().map(|path| format!("`{}`", path.display())).collect();
-    Err(
-        Stop::new(Exit::Environment, format!("no Python 3.9 or newer: tried {}", tried.join(", "))).hint(format!(
-            "install python3 with its venv and pip modules, or name one with {VARIABLE}"
-        )),
+    let tried: Vec<String> = candidates
+        .iter()
+        .map(|path| format!("`{}`", path.display()))
+        .collect();
+    Err(Stop::new(
+        Exit::Environment,
+        format!("no Python 3.9 or newer: tried {}", tried.join(", ")),
     )
+    .hint(format!(
+        "install python3 with its venv and pip modules, or name one with {VARIABLE}"
+    )))
 }
 
 fn version(python: &Path) -> anyhow::Result<String> {
@@ -122,9 +131,15 @@ fn build(base: &Path, home: &Path, requirements: &str) -> anyhow::Result<()> {
     if !output.success {
         return Err(Stop::new(
             Exit::Environment,
-            format!("`{} -m venv` failed: {}", base.display(), tail(&output.stderr)),
+            format!(
+                "`{} -m venv` failed: {}",
+                base.display(),
+                tail(&output.stderr)
+            ),
         )
-        .hint("install the venv module of Python (on Debian and Ubuntu: `apt install python3-venv`)")
+        .hint(
+            "install the venv module of Python (on Debian and Ubuntu: `apt install python3-venv`)",
+        )
         .into());
     }
     let python = home.join(if cfg!(windows) {
@@ -134,9 +149,16 @@ fn build(base: &Path, home: &Path, requirements: &str) -> anyhow::Result<()> {
     });
     let stamp = home.join("requirements.txt");
     let pending = home.join("requirements.pending");
-    fs::write(&pending, requirements).with_context(|| format!("cannot write `{}`", pending.display()))?;
+    fs::write(&pending, requirements)
+        .with_context(|| format!("cannot write `{}`", pending.display()))?;
     let mut command = Command::new(&python);
-    command.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]);
+    command.args([
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+    ]);
     command.args(["--no-input", "--only-binary", ":all:", "--requirement"]);
     command.arg(&pending);
     let output = finish(command, "")?;
@@ -202,7 +224,11 @@ fn collect(pipe: Option<impl Read + Send + 'static>) -> thread::JoinHandle<Strin
 
 /// Returns the last lines of a tool's complaint as one line.
 fn tail(text: &str) -> String {
-    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let lines: Vec<&str> = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect();
     let from = lines.len().saturating_sub(4);
     lines[from..].join(" / ")
 }
@@ -224,6 +250,9 @@ mod tests {
         command.args(["-c", "cat; echo oops >&2; exit 3"]);
         let output = finish(command, "hello").unwrap();
         assert!(!output.success);
-        assert_eq!((output.stdout.as_str(), output.stderr.as_str()), ("hello", "oops\n"));
+        assert_eq!(
+            (output.stdout.as_str(), output.stderr.as_str()),
+            ("hello", "oops\n")
+        );
     }
 }

@@ -151,7 +151,9 @@ impl Run {
             record.dataset = std::path::absolute(&record.dataset)?;
         }
         for name in FILES {
-            record.files.insert(name.to_owned(), sha256_of(&folder.join(name))?);
+            record
+                .files
+                .insert(name.to_owned(), sha256_of(&folder.join(name))?);
         }
         files::write_json(&folder.join(RECORD), &record)?;
         Ok(Self {
@@ -167,13 +169,19 @@ impl Run {
     pub(crate) fn open(folder: &Path) -> Result<Self, Stop> {
         let path = folder.join(RECORD);
         let refuse = |message: String| {
-            Stop::new(Exit::Usage, format!("`{}`: {message}", path.display()))
-                .hint("name a directory that `foretune train sft` or `foretune quickstart` has written")
+            Stop::new(Exit::Usage, format!("`{}`: {message}", path.display())).hint(
+                "name a directory that `foretune train sft` or `foretune quickstart` has written",
+            )
         };
-        let text = std::fs::read_to_string(&path).map_err(|error| refuse(format!("not a run: {error}")))?;
-        let record: Record = serde_json::from_str(&text).map_err(|error| refuse(error.to_string()))?;
+        let text = std::fs::read_to_string(&path)
+            .map_err(|error| refuse(format!("not a run: {error}")))?;
+        let record: Record =
+            serde_json::from_str(&text).map_err(|error| refuse(error.to_string()))?;
         if record.schema != SCHEMA {
-            return Err(refuse(format!("layout {}, expected {SCHEMA}", record.schema)));
+            return Err(refuse(format!(
+                "layout {}, expected {SCHEMA}",
+                record.schema
+            )));
         }
         Ok(Self {
             folder: folder.to_owned(),

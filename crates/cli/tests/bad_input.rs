@@ -75,9 +75,18 @@ fn files_that_are_no_feather() {
 #[test]
 fn rows_that_cannot_be() {
     refused_columns(|c| *c = Columns::swinging(0), &[NAME, "has no rows"]);
-    refused_columns(|c| c.date[700] = c.date[699], &[NAME, "row 700", "duplicate"]);
-    refused_columns(|c| c.date.swap(700, 701), &[NAME, "row 701", "comes before"]);
-    refused_columns(|c| c.close[33] = f64::NAN, &[NAME, "row 33", "`close` is NaN"]);
+    refused_columns(
+        |c| c.date[700] = c.date[699],
+        &[NAME, "row 700", "duplicate"],
+    );
+    refused_columns(
+        |c| c.date.swap(700, 701),
+        &[NAME, "row 701", "comes before"],
+    );
+    refused_columns(
+        |c| c.close[33] = f64::NAN,
+        &[NAME, "row 33", "`close` is NaN"],
+    );
     refused_columns(|c| c.low[34] = -1.0, &[NAME, "row 34", "`low` is -1"]);
     refused_columns(
         |c| std::mem::swap(&mut c.high[35], &mut c.low[35]),
@@ -109,7 +118,11 @@ fn too_few_bars_for_a_class() {
     let folder = tempfile::tempdir().unwrap();
     Columns::flat(ROWS).write(&folder.path().join("candles"), NAME);
     let build = run(folder.path(), "dataset build --data candles");
-    check(&build, 3, &["BTC/USD left out", "seldom reach", "forex-12h"]);
+    check(
+        &build,
+        3,
+        &["BTC/USD left out", "seldom reach", "forex-12h"],
+    );
     let build = run(
         folder.path(),
         "dataset build --data candles --set data.instruments=[\"BTC/USD\"]",
@@ -127,12 +140,22 @@ fn a_gap_is_reported_and_not_bridged() {
     columns.write(&folder.path().join("candles"), NAME);
     let seen = run(folder.path(), "data inspect candles");
     check(&seen, 0, &[]);
-    assert!(seen.stdout.contains("1 gaps, 5 rows missing"), "{}", seen.stdout);
-    let built = run(folder.path(), "dataset build --data candles --out out --json");
+    assert!(
+        seen.stdout.contains("1 gaps, 5 rows missing"),
+        "{}",
+        seen.stdout
+    );
+    let built = run(
+        folder.path(),
+        "dataset build --data candles --out out --json",
+    );
     check(&built, 0, &[]);
     let value: serde_json::Value = serde_json::from_str(&built.stdout).unwrap();
     let sheet = &value["datasheet"]["instruments"]["BTC/USD"];
-    assert_eq!((&sheet["missing_bars"], sheet["unlabelled_gap"].as_u64()), (&5.into(), Some(11)));
+    assert_eq!(
+        (&sheet["missing_bars"], sheet["unlabelled_gap"].as_u64()),
+        (&5.into(), Some(12))
+    );
 }
 
 #[test]
@@ -146,7 +169,12 @@ fn one_faulty_file_is_a_line_of_the_inspection() {
     let value: serde_json::Value = serde_json::from_str(&seen.stdout).unwrap();
     assert_eq!(value["sound"], false);
     assert_eq!(value["files"][0]["errors"], serde_json::json!([]));
-    assert!(value["files"][1]["errors"][0]["message"].as_str().unwrap().contains("ETH_USD"));
+    assert!(
+        value["files"][1]["errors"][0]["message"]
+            .as_str()
+            .unwrap()
+            .contains("ETH_USD")
+    );
 }
 
 /// A folder with a small data set in `dataset`.
@@ -176,7 +204,11 @@ fn base_models_that_are_none() {
     let silent = at.join("silent");
     fs::create_dir(&silent).unwrap();
     tiny::write_without_template(&silent);
-    check(&train("silent"), 4, &["silent", "no chat template", "hint:"]);
+    check(
+        &train("silent"),
+        4,
+        &["silent", "no chat template", "hint:"],
+    );
     let cut = at.join("cut");
     fs::create_dir(&cut).unwrap();
     tiny::write(&cut);
@@ -184,7 +216,10 @@ fn base_models_that_are_none() {
     let bytes = fs::read(&weights).unwrap();
     fs::write(&weights, &bytes[..bytes.len() - 100]).unwrap();
     check(&train("cut"), 4, &["model.safetensors"]);
-    assert!(!at.join("run").exists(), "a refused training left a run directory");
+    assert!(
+        !at.join("run").exists(),
+        "a refused training left a run directory"
+    );
 }
 
 #[test]
@@ -193,8 +228,15 @@ fn an_example_longer_than_the_limit_is_named() {
     let model = folder.path().join("model");
     fs::create_dir(&model).unwrap();
     tiny::write(&model);
-    let train = run(folder.path(), "train sft --model model --set train.max_tokens=64");
-    check(&train, 4, &["PLANTED/USD@1h@", "more than the 64 allowed", "hint:"]);
+    let train = run(
+        folder.path(),
+        "train sft --model model --set train.max_tokens=64",
+    );
+    check(
+        &train,
+        4,
+        &["PLANTED/USD@1h@", "more than the 64 allowed", "hint:"],
+    );
 }
 
 #[test]
@@ -206,7 +248,11 @@ fn an_altered_data_set_is_refused() {
     fs::write(&path, text.replacen("oversold", "overbought", 1)).unwrap();
     check(&run(at, "train sft --model nowhere"), 3, &["test.jsonl"]);
     fs::write(&path, "{}\n").unwrap();
-    check(&run(at, "train sft --model nowhere"), 3, &["test.jsonl", "line 1"]);
+    check(
+        &run(at, "train sft --model nowhere"),
+        3,
+        &["test.jsonl", "line 1"],
+    );
     fs::remove_dir_all(at.join("dataset")).unwrap();
     check(&run(at, "train sft --model nowhere"), 3, &["dataset"]);
 }
@@ -222,12 +268,17 @@ fn no_python_and_no_network() {
             .env("FORETUNE_PYTHON", python);
         finish(&mut command)
     };
-    check(&train(Path::new("no-such-python")), 6, &["no-such-python", "hint:"]);
+    check(
+        &train(Path::new("no-such-python")),
+        6,
+        &["no-such-python", "hint:"],
+    );
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
         let python = at.join("offline-python");
-        let script = "#!/bin/sh\necho 'ERROR: Could not find a version (no route to host)' >&2\nexit 1\n";
+        let script =
+            "#!/bin/sh\necho 'ERROR: Could not find a version (no route to host)' >&2\nexit 1\n";
         fs::write(&python, script).unwrap();
         fs::set_permissions(&python, fs::Permissions::from_mode(0o755)).unwrap();
         check(&train(&python), 6, &["pip", "hint:"]);
@@ -241,7 +292,8 @@ fn a_disk_that_takes_no_more_leaves_nothing() {
     use std::process::Command;
     let folder = tempfile::tempdir().unwrap();
     // The largest file the process may write, in blocks of 512 bytes or 1 KiB.
-    let script = "trap '' XFSZ; ulimit -f 16; exec \"$0\" dataset build --world planted --blocks 80";
+    let script =
+        "trap '' XFSZ; ulimit -f 16; exec \"$0\" dataset build --world planted --blocks 80";
     let mut command = Command::new("sh");
     command
         .args(["-c", script, env!("CARGO_BIN_EXE_foretune")])

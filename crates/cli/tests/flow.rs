@@ -27,18 +27,28 @@ fn json(run: &Run) -> Value {
 
 fn lines(path: &Path) -> Vec<Value> {
     let text = fs::read_to_string(path).unwrap();
-    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
 }
 
 #[test]
 fn quickstart_runs_through_and_says_what_it_skipped() {
     let folder = with_model();
     let at = folder.path();
-    let done = run(at, &format!("quickstart --world planted --blocks 120 --json {SHORT}"));
+    let done = run(
+        at,
+        &format!("quickstart --world planted --blocks 120 --json {SHORT}"),
+    );
     check(
         &done,
         0,
-        &["[1/7]", "[7/7]", "train the adapter", "no comparison with llama.cpp"],
+        &[
+            "[1/7]",
+            "[7/7]",
+            "train the adapter",
+            "no comparison with llama.cpp",
+        ],
     );
     let report = json(&done);
     let names: Vec<_> = report["arms"]
@@ -47,12 +57,18 @@ fn quickstart_runs_through_and_says_what_it_skipped() {
         .iter()
         .map(|arm| arm["name"].as_str().unwrap())
         .collect();
-    assert_eq!(names, ["base", "adapter", "majority", "persistence", "logistic"]);
+    assert_eq!(
+        names,
+        ["base", "adapter", "majority", "persistence", "logistic"]
+    );
     for arm in report["arms"].as_array().unwrap() {
         for score in ["accuracy", "balanced_accuracy", "log_loss", "brier"] {
             let (value, interval) = (&arm[score], &arm[format!("{score}_interval")]);
             assert!(value.is_number(), "{score} of {arm}");
-            assert!(interval[0].as_f64() <= interval[1].as_f64(), "{score} of {arm}");
+            assert!(
+                interval[0].as_f64() <= interval[1].as_f64(),
+                "{score} of {arm}"
+            );
         }
     }
     assert!(report["train"]["tokens_per_second"].as_f64() > Some(0.0));
@@ -64,13 +80,17 @@ fn quickstart_runs_through_and_says_what_it_skipped() {
     assert!(report["dataset"]["counts"]["train"]["BUY"].as_u64() > Some(0));
     assert_eq!(report["check"], Value::Null);
     let warnings = report["warnings"].to_string();
-    assert!(warnings.contains("no comparison with llama.cpp"), "{warnings}");
+    assert!(
+        warnings.contains("no comparison with llama.cpp"),
+        "{warnings}"
+    );
 
     let out = at.join("runs/quickstart-planted");
     let page = fs::read_to_string(out.join("report.html")).unwrap();
     assert!(page.contains("<svg") && page.contains("no comparison with llama.cpp"));
     assert!(!page.contains("http://") || page.contains("http://www.w3.org"));
-    let written: Value = serde_json::from_slice(&fs::read(out.join("report.json")).unwrap()).unwrap();
+    let written: Value =
+        serde_json::from_slice(&fs::read(out.join("report.json")).unwrap()).unwrap();
     assert_eq!(written["arms"], report["arms"]);
     let steps: Vec<_> = lines(&out.join("metrics.jsonl"))
         .into_iter()
@@ -79,8 +99,17 @@ fn quickstart_runs_through_and_says_what_it_skipped() {
     assert_eq!(steps.len(), 3);
     let decisions = lines(&out.join("decisions.jsonl"));
     assert_eq!(decisions.len() % 5, 0);
-    assert!(decisions.iter().all(|record| record["outcome"]["label"].is_string()));
-    for file in ["adapter.gguf", "adapter/adapter_model.safetensors", "settings.toml", "dataset/world.json"] {
+    assert!(
+        decisions
+            .iter()
+            .all(|record| record["outcome"]["label"].is_string())
+    );
+    for file in [
+        "adapter.gguf",
+        "adapter/adapter_model.safetensors",
+        "settings.toml",
+        "dataset/world.json",
+    ] {
         assert!(out.join(file).exists(), "{file}");
     }
 }
@@ -90,10 +119,24 @@ fn the_commands_one_by_one_give_what_quickstart_gives() {
     let folder = with_model();
     let at = folder.path();
     let settings = SHORT.replace("--steps 3 ", "").replace("--model model", "");
-    let all = run(at, &format!("quickstart --world null --blocks 120 --skip-check --json {SHORT}"));
+    let all = run(
+        at,
+        &format!("quickstart --world null --blocks 120 --skip-check --json {SHORT}"),
+    );
     check(&all, 0, &["skipped on request"]);
-    check(&run(at, "dataset build --world null --blocks 120 --out data"), 0, &[]);
-    check(&run(at, &format!("train sft --dataset data --out runs/own {SHORT}")), 0, &[]);
+    check(
+        &run(at, "dataset build --world null --blocks 120 --out data"),
+        0,
+        &[],
+    );
+    check(
+        &run(
+            at,
+            &format!("train sft --dataset data --out runs/own {SHORT}"),
+        ),
+        0,
+        &[],
+    );
     let exported = run(at, "export lora-gguf runs/own --json");
     check(&exported, 0, &[]);
     let again = run(at, "export peft runs/own --out peft --json");
@@ -103,7 +146,10 @@ fn the_commands_one_by_one_give_what_quickstart_gives() {
     assert_eq!(json(&evaluated)["arms"], json(&all)["arms"]);
     let same = |name: &str| {
         let left = fs::read(at.join("runs/own").join(name)).unwrap();
-        assert!(left == fs::read(at.join("runs/quickstart-null").join(name)).unwrap(), "{name}");
+        assert!(
+            left == fs::read(at.join("runs/quickstart-null").join(name)).unwrap(),
+            "{name}"
+        );
     };
     same("adapter/adapter_model.safetensors");
     same("decisions.jsonl");
@@ -123,12 +169,20 @@ fn the_commands_one_by_one_give_what_quickstart_gives() {
 fn an_adapter_is_not_used_on_another_base() {
     let folder = with_model();
     let at = folder.path();
-    check(&run(at, "dataset build --world planted --blocks 80"), 0, &[]);
+    check(
+        &run(at, "dataset build --world planted --blocks 80"),
+        0,
+        &[],
+    );
     check(&run(at, &format!("train sft {SHORT}")), 0, &[]);
     let config = at.join("model/config.json");
     let text = fs::read_to_string(&config).unwrap();
     fs::write(&config, text.replace("10000.0", "20000.0")).unwrap();
-    check(&run(at, "export lora-gguf runs/sft"), 4, &["trained on", "hint:"]);
+    check(
+        &run(at, "export lora-gguf runs/sft"),
+        4,
+        &["trained on", "hint:"],
+    );
     check(&run(at, "evaluate runs/sft"), 4, &["trained on"]);
 }
 
@@ -139,7 +193,11 @@ fn ctrl_c_leaves_a_checkpoint_to_resume_from() {
     use std::time::{Duration, Instant};
     let folder = with_model();
     let at = folder.path();
-    check(&run(at, "dataset build --world planted --blocks 80"), 0, &[]);
+    check(
+        &run(at, "dataset build --world planted --blocks 80"),
+        0,
+        &[],
+    );
     let long = "train sft --out run --model model --set train.epochs=1000.0 --set train.max_examples=0 \
                 --set train.batch_size=2 --set train.validate_every=0";
     let child = foretune(at)
@@ -150,16 +208,27 @@ fn ctrl_c_leaves_a_checkpoint_to_resume_from() {
         .unwrap();
     let started = Instant::now();
     let metrics = at.join("run/metrics.jsonl");
-    while fs::read_to_string(&metrics).is_ok_and(|text| text.lines().count() < 3) || !metrics.exists() {
-        assert!(started.elapsed() < Duration::from_secs(60), "no step in a minute");
+    while fs::read_to_string(&metrics).is_ok_and(|text| text.lines().count() < 3)
+        || !metrics.exists()
+    {
+        assert!(
+            started.elapsed() < Duration::from_secs(60),
+            "no step in a minute"
+        );
         std::thread::sleep(Duration::from_millis(20));
     }
-    let signalled = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    let signalled = Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status()
+        .unwrap();
     assert!(signalled.success());
     let output = child.wait_with_output().unwrap();
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(130), "{stderr}");
-    assert!(stderr.contains("interrupted after step") && stderr.contains("--resume"), "{stderr}");
+    assert!(
+        stderr.contains("interrupted after step") && stderr.contains("--resume"),
+        "{stderr}"
+    );
     assert!(!at.join("run/manifest.json").exists() && !at.join("run/adapter").exists());
     check(&run(at, "evaluate run"), 2, &["not a run"]);
 }
@@ -168,12 +237,24 @@ fn ctrl_c_leaves_a_checkpoint_to_resume_from() {
 fn a_resumed_training_equals_an_uninterrupted_one() {
     let folder = with_model();
     let at = folder.path();
-    check(&run(at, "dataset build --world planted --blocks 80"), 0, &[]);
+    check(
+        &run(at, "dataset build --world planted --blocks 80"),
+        0,
+        &[],
+    );
     check(&run(at, &format!("train sft --out whole {SHORT}")), 0, &[]);
-    check(&run(at, &format!("train sft --out whole --resume {SHORT}")), 0, &[]);
+    check(
+        &run(at, &format!("train sft --out whole --resume {SHORT}")),
+        0,
+        &[],
+    );
     check(&run(at, &format!("train sft --out other {SHORT}")), 0, &[]);
-    let read = |run: &str| fs::read(at.join(run).join("adapter/adapter_model.safetensors")).unwrap();
+    let read =
+        |run: &str| fs::read(at.join(run).join("adapter/adapter_model.safetensors")).unwrap();
     assert!(read("whole") == read("other"));
-    let changed = run(at, &format!("train sft --out whole --resume {SHORT} --set train.seed=99"));
+    let changed = run(
+        at,
+        &format!("train sft --out whole --resume {SHORT} --set train.seed=99"),
+    );
     check(&changed, 2, &["checkpoint", "hint:"]);
 }

@@ -33,16 +33,32 @@ fn help_is_as_documented() {
 fn usage_errors_leave_with_2() {
     let folder = tempfile::tempdir().unwrap();
     check(&run(folder.path(), ""), 2, &["Usage: foretune"]);
-    check(&run(folder.path(), "quikstart"), 2, &["similar subcommand", "quickstart"]);
+    check(
+        &run(folder.path(), "quikstart"),
+        2,
+        &["similar subcommand", "quickstart"],
+    );
     check(&run(folder.path(), "quickstart --steps 0"), 2, &["--steps"]);
-    check(&run(folder.path(), "quickstart --steps 3 --examples 3"), 2, &["cannot be used with"]);
-    check(&run(folder.path(), "quickstart --world planted --data x"), 2, &["cannot be used with"]);
+    check(
+        &run(folder.path(), "quickstart --steps 3 --examples 3"),
+        2,
+        &["cannot be used with"],
+    );
+    check(
+        &run(folder.path(), "quickstart --world planted --data x"),
+        2,
+        &["cannot be used with"],
+    );
     check(
         &run(folder.path(), "quickstart --world platned"),
         2,
         &["similar value", "planted"],
     );
-    check(&run(folder.path(), "evaluate nowhere"), 2, &["nowhere", "not a run", "hint:"]);
+    check(
+        &run(folder.path(), "evaluate nowhere"),
+        2,
+        &["nowhere", "not a run", "hint:"],
+    );
 }
 
 #[test]
@@ -53,7 +69,11 @@ fn errors_are_json_on_request_and_leave_stdout_empty() {
         assert_eq!(run.stdout, "");
         let value: serde_json::Value = serde_json::from_str(&run.stderr).unwrap();
         assert_eq!(value["error"]["code"], run.code, "{value}");
-        assert!(value["error"]["message"].as_str().is_some_and(|text| !text.is_empty()));
+        assert!(
+            value["error"]["message"]
+                .as_str()
+                .is_some_and(|text| !text.is_empty())
+        );
         assert!(value["error"]["kind"].is_string() && value["error"]["hints"].is_array());
     }
 }
@@ -83,8 +103,16 @@ fn every_layer_of_settings_is_checked() {
         2,
         &["--set trian.rank=4", "did you mean `train`?"],
     );
-    check(&run(at, "data inspect --set train.rank"), 2, &["has no `=`"]);
-    check(&run(at, "data inspect --set train.rank=0"), 2, &["`train.rank` is 0"]);
+    check(
+        &run(at, "data inspect --set train.rank"),
+        2,
+        &["has no `=`"],
+    );
+    check(
+        &run(at, "data inspect --set train.rank=0"),
+        2,
+        &["`train.rank` is 0"],
+    );
     check(
         &run(at, "data inspect --set dataset.horizon_hours=0"),
         2,
@@ -106,11 +134,16 @@ fn every_layer_of_settings_is_checked() {
         &["cannot read settings file `other.toml`", "foretune init"],
     );
     let mut command = foretune(at);
-    command.args(["data", "inspect"]).env("FORETUNE_TRAIN__RNK", "4");
+    command
+        .args(["data", "inspect"])
+        .env("FORETUNE_TRAIN__RNK", "4");
     check(
         &finish(&mut command),
         2,
-        &["environment variable `FORETUNE_TRAIN__RNK`", "did you mean `rank`?"],
+        &[
+            "environment variable `FORETUNE_TRAIN__RNK`",
+            "did you mean `rank`?",
+        ],
     );
 }
 
@@ -123,7 +156,9 @@ fn init_writes_usable_settings_once() {
     let value: serde_json::Value = serde_json::from_str(&first.stdout).unwrap();
     assert_eq!(value["files"].as_array().unwrap().len(), 3);
     let settings = fs::read_to_string(at.join("foretune.toml")).unwrap();
-    assert!(settings.contains("kind = \"volatility\"") && settings.contains("\nprompt_template = "));
+    assert!(
+        settings.contains("kind = \"volatility\"") && settings.contains("\nprompt_template = ")
+    );
     check(&run(at, "data inspect"), 0, &[]);
     check(&run(at, "init"), 2, &["is there already", "--force"]);
     check(&run(at, "init --force"), 0, &[]);
@@ -141,7 +176,12 @@ fn the_bundled_candles_are_inspected() {
         .as_array()
         .unwrap()
         .iter()
-        .map(|file| (file["instrument"].as_str().unwrap(), file["rows"].as_u64().unwrap()))
+        .map(|file| {
+            (
+                file["instrument"].as_str().unwrap(),
+                file["rows"].as_u64().unwrap(),
+            )
+        })
         .collect();
     assert_eq!(rows, [("BTC/USD", 20_106), ("EUR/USD", 6_225)]);
     assert_eq!(value["files"][0]["gaps"]["missing"], 5);

@@ -75,6 +75,8 @@ pub fn check(id: &str, answer: &str, prompt: &str, facts: &Facts) -> Result<(), 
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::as_of::tests::view;
     use crate::facts::facts;
@@ -98,7 +100,7 @@ mod tests {
         let templates = Templates::load(&settings).unwrap();
         let prompt = render_prompt(&view(), &templates, &settings).unwrap();
         let facts = facts(&view(), &settings);
-        let check = |answer: &str| check("id", answer, &prompt, &facts);
+        let check = |answer: &str| super::check("id", answer, &prompt, &facts);
         check("DECISION: BUY - RSI(14) at 28.3, MACD -12bp, 24h change of -3.1%, 1h up").unwrap();
         for (answer, number) in [
             ("win rate 63%", "63%"),
@@ -115,6 +117,16 @@ mod tests {
                 }
                 other => panic!("{other}"),
             }
+        }
+    }
+
+    proptest! {
+        /// Any text is read without a panic, and every digit of it is in some number.
+        #[test]
+        fn no_digit_is_missed(text in "\\PC{0,40}") {
+            let digits = |text: &str| text.chars().filter(char::is_ascii_digit).count();
+            let found: usize = numbers(&text).into_iter().map(digits).sum();
+            prop_assert_eq!(found, digits(&text));
         }
     }
 

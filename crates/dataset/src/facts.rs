@@ -36,10 +36,10 @@ pub struct Fact {
     pub available_at: Timestamp,
 }
 
-/// Facts by name: `price`, `change_24h`, `rsi`, `macd` (its histogram in basis points of the price),
-/// `ema` (the price over EMA(50); the word says whether it is above or below all four averages),
-/// `bollinger` (%B), `typical_move` (only
-/// for a volatility-scaled label), `fear_greed`, and `trend_<timeframe>` for each timeframe.
+/// Facts by name: `price`, `change_24h`, `rsi`, `macd` (its histogram in basis points of the
+/// price), `ema` (the price over EMA(50); the word says whether it is above or below all four
+/// averages), `bollinger` (%B), `typical_move` (only for a volatility-scaled label),
+/// `fear_greed`, and `trend_<timeframe>` for each timeframe.
 pub type Facts = BTreeMap<String, Fact>;
 
 /// Returns the facts of a view as they are shown.

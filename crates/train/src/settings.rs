@@ -55,9 +55,9 @@ pub struct SftSettings {
 impl Default for SftSettings {
     fn default() -> Self {
         Self {
-            learning_rate: 1e-3,
+            learning_rate: 2e-3,
             warmup_ratio: 0.03,
-            batch_size: 8,
+            batch_size: 4,
             epochs: 1.0,
             max_examples: 0,
             micro_batch_tokens: 768,
@@ -72,8 +72,8 @@ impl Default for SftSettings {
             max_gradient_norm: 1.0,
             decision_weight: 1.0,
             max_tokens: 1024,
-            validate_every: 20,
-            validation_examples: 64,
+            validate_every: 30,
+            validation_examples: 40,
             checkpoint_every: 20,
             seed: 42,
         }

@@ -61,7 +61,10 @@ pub(crate) fn run(typed: &Typed, global: &Global) -> anyhow::Result<Printed> {
     let outcome = check(&run, &base, &settings.check)?.ok_or_else(|| {
         Stop::new(
             Exit::Model,
-            format!("llama.cpp needs the base model as GGUF, `{}` is a directory", run.record.model),
+            format!(
+                "llama.cpp needs the base model as GGUF, `{}` is a directory",
+                run.record.model
+            ),
         )
         .hint("train on the GGUF form of the model to check it with llama.cpp")
     })?;
@@ -114,7 +117,8 @@ pub(crate) fn text(outcome: &Outcome) -> String {
         outcome.served_agreement * 100.0
     );
     for answer in &outcome.answers {
-        if let (llama_verdict, Some(difference)) = (answer.comparison.verdict, &answer.comparison.difference)
+        if let (llama_verdict, Some(difference)) =
+            (answer.comparison.verdict, &answer.comparison.difference)
             && llama_verdict == crate::flow::compare::Verdict::Mismatch
         {
             let _ = writeln!(

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use clap::Args;
-use market::{Timestamp, Warning};
 use market::inspect::{FileReport, Inspection, inspect};
+use market::{Timestamp, Warning};
 use serde_json::json;
 
 use crate::arguments::Global;
@@ -62,7 +62,12 @@ pub(crate) fn text(inspection: &Inspection) -> String {
         .max()
         .unwrap_or(0);
     for file in &inspection.files {
-        let _ = writeln!(out, "{:width$}  {}", file.file.display().to_string(), summary(file));
+        let _ = writeln!(
+            out,
+            "{:width$}  {}",
+            file.file.display().to_string(),
+            summary(file)
+        );
         // The gaps are in the summary already, and listed one by one with --json.
         let other = |warning: &&Warning| !matches!(warning, Warning::Gaps { .. });
         for warning in file.warnings.iter().filter(other) {

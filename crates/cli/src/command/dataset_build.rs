@@ -64,7 +64,9 @@ pub(crate) struct Input {
 impl Input {
     /// Returns the synthetic world asked for, if any, and its size.
     pub(crate) fn world(&self) -> Option<(WorldName, usize)> {
-        let blocks = self.blocks.map_or(dataset::world::BLOCKS, |blocks| blocks as usize);
+        let blocks = self
+            .blocks
+            .map_or(dataset::world::BLOCKS, |blocks| blocks as usize);
         self.world.map(|name| (name, blocks))
     }
 

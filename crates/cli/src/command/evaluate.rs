@@ -85,7 +85,11 @@ pub(crate) fn run(typed: &Typed, global: &Global) -> anyhow::Result<Printed> {
     Ok(Printed {
         data: serde_json::to_value(&evaluated.report)?,
         text,
-        exit: if refused { Exit::Refused } else { Exit::Success },
+        exit: if refused {
+            Exit::Refused
+        } else {
+            Exit::Success
+        },
     })
 }
 
@@ -95,7 +99,8 @@ fn earlier_check(run: &Run) -> Result<Option<Outcome>, Stop> {
         return Ok(None);
     };
     serde_json::from_str(&text).map(Some).map_err(|error| {
-        Stop::new(Exit::Usage, format!("`{}`: {error}", path.display())).hint("run `foretune check` again")
+        Stop::new(Exit::Usage, format!("`{}`: {error}", path.display()))
+            .hint("run `foretune check` again")
     })
 }
 
@@ -105,15 +110,29 @@ pub(crate) fn text(report: &Report) -> String {
     let percent = (evaluation.evaluation.level * 100.0).round();
     let mut out = format!(
         "{} decisions in {} independent blocks, {} to {}; {percent:.0} % intervals\n",
-        evaluation.evaluation.n, evaluation.evaluation.effective_n, evaluation.evaluation.from, evaluation.evaluation.to
+        evaluation.evaluation.n,
+        evaluation.evaluation.effective_n,
+        evaluation.evaluation.from,
+        evaluation.evaluation.to
     );
-    let _ = writeln!(out, "{:<12} {:>24} {:>24} {:>22}", "", "accuracy %", "balanced %", "log loss");
+    let _ = writeln!(
+        out,
+        "{:<12} {:>24} {:>24} {:>22}",
+        "", "accuracy %", "balanced %", "log loss"
+    );
     for arm in &evaluation.arms {
         let share = |value: f64, interval: stats::Interval| {
-            format!("{:.1} [{:.1}, {:.1}]", value * 100.0, interval.low * 100.0, interval.high * 100.0)
+            format!(
+                "{:.1} [{:.1}, {:.1}]",
+                value * 100.0,
+                interval.low * 100.0,
+                interval.high * 100.0
+            )
         };
         let loss = match (arm.log_loss, arm.log_loss_interval) {
-            (Some(value), Some(interval)) => format!("{value:.3} [{:.3}, {:.3}]", interval.low, interval.high),
+            (Some(value), Some(interval)) => {
+                format!("{value:.3} [{:.3}, {:.3}]", interval.low, interval.high)
+            }
             _ => "-".to_owned(),
         };
         let _ = writeln!(

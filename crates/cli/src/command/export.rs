@@ -51,10 +51,16 @@ pub(crate) fn run(typed: &Typed, _: &Global) -> anyhow::Result<Printed> {
     let run = Run::open(&target.run)?;
     let written = match typed {
         Typed::Peft(_) => {
-            let out = target.out.clone().unwrap_or_else(|| run.folder.join("peft"));
+            let out = target
+                .out
+                .clone()
+                .unwrap_or_else(|| run.folder.join("peft"));
             let (tensors, config) = peft::read(&run.peft())?;
             peft::write(&out, &tensors, &config)?;
-            vec![out.join("adapter_config.json"), out.join("adapter_model.safetensors")]
+            vec![
+                out.join("adapter_config.json"),
+                out.join("adapter_model.safetensors"),
+            ]
         }
         Typed::LoraGguf(_) => {
             let out = target.out.clone().unwrap_or_else(|| run.gguf());
@@ -71,7 +77,10 @@ pub(crate) fn run(typed: &Typed, _: &Global) -> anyhow::Result<Printed> {
         listed.push(json!({"path": path, "bytes": bytes, "sha256": sha256_of(path)?}));
         lines.push(format!("wrote {} ({bytes} bytes)", path.display()));
     }
-    Ok(Printed::new(json!({"form": form, "files": listed}), lines.join("\n")))
+    Ok(Printed::new(
+        json!({"form": form, "files": listed}),
+        lines.join("\n"),
+    ))
 }
 
 /// Writes a run's adapter for llama.cpp.
@@ -83,7 +92,10 @@ pub(crate) fn gguf(run: &Run, base: &weights::ModelConfig, out: &Path) -> anyhow
     if let Some(folder) = out.parent() {
         files::create_directory(folder)?;
     }
-    let name = run.folder.file_name().map_or_else(|| "adapter".into(), |name| name.to_string_lossy());
+    let name = run
+        .folder
+        .file_name()
+        .map_or_else(|| "adapter".into(), |name| name.to_string_lossy());
     Ok(lora_gguf::write(out, &tensors, base, &name)?)
 }
 

@@ -52,14 +52,20 @@ pub(crate) fn run(typed: &Typed, global: &Global) -> anyhow::Result<Printed> {
         (PROMPT, templates.prompt_source().to_owned()),
         (COMPLETIONS, templates.completion_source().to_owned()),
     ];
-    let paths: Vec<PathBuf> = documents.iter().map(|(file, _)| typed.directory.join(file)).collect();
+    let paths: Vec<PathBuf> = documents
+        .iter()
+        .map(|(file, _)| typed.directory.join(file))
+        .collect();
     if !typed.force {
         refuse_to_replace(&paths)?;
     }
     for (path, (_, text)) in paths.iter().zip(&documents) {
         files::write(path, text.as_bytes())?;
     }
-    let lines: Vec<String> = paths.iter().map(|path| format!("wrote {}", path.display())).collect();
+    let lines: Vec<String> = paths
+        .iter()
+        .map(|path| format!("wrote {}", path.display()))
+        .collect();
     Ok(Printed::new(
         json!({"preset": name, "files": paths}),
         format!("{}\nnext: foretune quickstart", lines.join("\n")),
@@ -69,8 +75,11 @@ pub(crate) fn run(typed: &Typed, global: &Global) -> anyhow::Result<Printed> {
 fn refuse_to_replace(paths: &[PathBuf]) -> Result<(), Stop> {
     match paths.iter().find(|path| path.exists()) {
         None => Ok(()),
-        Some(path) => Err(Stop::new(Exit::Usage, format!("`{}` is there already", path.display()))
-            .hint("`--force` replaces it, another directory keeps it")),
+        Some(path) => Err(Stop::new(
+            Exit::Usage,
+            format!("`{}` is there already", path.display()),
+        )
+        .hint("`--force` replaces it, another directory keeps it")),
     }
 }
 
@@ -79,7 +88,9 @@ fn naming_templates(preset: &str) -> String {
     let mut text = String::with_capacity(preset.len());
     for line in preset.lines() {
         let line = match line {
-            line if line.starts_with("# prompt_template =") => format!("prompt_template = \"{PROMPT}\""),
+            line if line.starts_with("# prompt_template =") => {
+                format!("prompt_template = \"{PROMPT}\"")
+            }
             line if line.starts_with("# completion_templates =") => {
                 format!("completion_templates = \"{COMPLETIONS}\"")
             }

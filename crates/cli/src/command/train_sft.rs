@@ -61,7 +61,10 @@ impl Length {
     pub(crate) fn flags(&self) -> Vec<(&'static str, String)> {
         let mut flags = Vec::new();
         if let Some(source) = &self.model {
-            flags.push(("model.source", toml::Value::String(source.clone()).to_string()));
+            flags.push((
+                "model.source",
+                toml::Value::String(source.clone()).to_string(),
+            ));
         }
         if let Some(examples) = self.examples {
             flags.push(("train.max_examples", examples.to_string()));
@@ -86,8 +89,18 @@ pub(crate) fn run(typed: &Typed, global: &Global) -> anyhow::Result<Printed> {
     typed.length.apply(&mut settings);
     refuse_foreign(&typed.out)?;
     let (dataset, _) = examples::read(&typed.dataset)?;
-    let base = base::load(&settings.model.source, &base::fetch(&settings.model.source)?)?;
-    let (run, _) = training::train(&settings, &dataset, &typed.dataset, &base, &typed.out, typed.resume)?;
+    let base = base::load(
+        &settings.model.source,
+        &base::fetch(&settings.model.source)?,
+    )?;
+    let (run, _) = training::train(
+        &settings,
+        &dataset,
+        &typed.dataset,
+        &base,
+        &typed.out,
+        typed.resume,
+    )?;
     let data = json!({"run": typed.out, "training": run.record.training});
     Ok(Printed::new(data, text(&run)))
 }

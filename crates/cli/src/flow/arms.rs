@@ -109,11 +109,21 @@ fn model_logits(
     examples: &[&Example],
 ) -> anyhow::Result<Vec<Vec<f64>>> {
     let prompts = base.text.prompts(examples)?;
-    let mut bar = Progress::start(&format!("score {name}"), "decisions", Some(prompts.len() as u64));
-    let scores = score::decisions(&base.decoder, lora, &prompts, &base.text.decisions, &mut |done, _| {
-        bar.set(done as u64);
-        interrupt::flow()
-    });
+    let mut bar = Progress::start(
+        &format!("score {name}"),
+        "decisions",
+        Some(prompts.len() as u64),
+    );
+    let scores = score::decisions(
+        &base.decoder,
+        lora,
+        &prompts,
+        &base.text.decisions,
+        &mut |done, _| {
+            bar.set(done as u64);
+            interrupt::flow()
+        },
+    );
     bar.finish();
     Ok(scores?)
 }
@@ -126,9 +136,14 @@ fn calibrated(
     settings: &Evaluate,
 ) -> anyhow::Result<Arm> {
     let scaling = calibration::fit(fit_on, labels, settings.calibration_l2)?;
-    let raw: Vec<[f64; CLASSES]> = score_on.iter().map(|logits| array(&softmax(logits))).collect();
-    let probabilities: Vec<[f64; CLASSES]> =
-        score_on.iter().map(|logits| array(&scaling.apply(logits))).collect();
+    let raw: Vec<[f64; CLASSES]> = score_on
+        .iter()
+        .map(|logits| array(&softmax(logits)))
+        .collect();
+    let probabilities: Vec<[f64; CLASSES]> = score_on
+        .iter()
+        .map(|logits| array(&scaling.apply(logits)))
+        .collect();
     let Scaling { temperature, bias } = scaling;
     Ok(Arm {
         decided: ArmDecisions {
@@ -151,7 +166,11 @@ fn majority(dataset: &Dataset, rows: usize) -> anyhow::Result<Arm> {
         return Err(Stop::new(Exit::Data, "the datasheet counts no training example").into());
     }
     let shares = counts.map(|count| count / total);
-    Ok(plain(MAJORITY, vec![argmax(&shares); rows], vec![shares; rows]))
+    Ok(plain(
+        MAJORITY,
+        vec![argmax(&shares); rows],
+        vec![shares; rows],
+    ))
 }
 
 /// What the last matured horizon deserved, with how often that came true.
@@ -161,7 +180,10 @@ fn persistence(validation: &[Example], test: &[&Example]) -> Arm {
     for example in validation {
         table[example.persistence.index()][example.label.index()] += example.weight;
     }
-    let decisions: Vec<usize> = test.iter().map(|example| example.persistence.index()).collect();
+    let decisions: Vec<usize> = test
+        .iter()
+        .map(|example| example.persistence.index())
+        .collect();
     let probabilities = decisions
         .iter()
         .map(|decision| {
@@ -185,7 +207,11 @@ fn regression(
             .collect()
     };
     let x = rows(&mut dataset.train.iter());
-    let y: Vec<usize> = dataset.train.iter().map(|example| example.label.index()).collect();
+    let y: Vec<usize> = dataset
+        .train
+        .iter()
+        .map(|example| example.label.index())
+        .collect();
     let weights: Vec<f64> = dataset.train.iter().map(|example| example.weight).collect();
     let fitted = logistic::fit_weighted(&x, &y, &weights, CLASSES, settings.logistic_l2)?;
     let logits = |examples: &[&Example]| -> Vec<Vec<f64>> {

@@ -145,7 +145,11 @@ mod tests {
     #[test]
     fn a_close_call_in_both_engines_is_a_tie() {
         let ours = [step(1, -0.1, &[]), step(2, -0.70, &[(3, -0.72)])];
-        let theirs = [step(1, -0.1, &[]), step(3, -0.69, &[(2, -0.71)]), step(9, 0.0, &[])];
+        let theirs = [
+            step(1, -0.1, &[]),
+            step(3, -0.69, &[(2, -0.71)]),
+            step(9, 0.0, &[]),
+        ];
         let comparison = check(&ours, &theirs, true, Verdict::Tie);
         assert_eq!(comparison.difference.unwrap().position, 1);
     }

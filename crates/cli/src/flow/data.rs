@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use dataset::{DatasetSettings, LabelRule};
-use market::freqtrade::{self, CandleKind, DataFile};
 use market::Bars;
+use market::freqtrade::{self, CandleKind, DataFile};
 use market::sentiment::{self, FearGreed};
 
 use crate::exit::{Exit, Stop};
@@ -47,7 +47,12 @@ pub(crate) fn directory(settings: &Settings) -> anyhow::Result<PathBuf> {
 pub(crate) fn load(settings: &Settings) -> anyhow::Result<Candles> {
     let directory = directory(settings)?;
     let mut notes = Vec::new();
-    let files = choose(settings, &directory, freqtrade::discover(&directory)?, &mut notes)?;
+    let files = choose(
+        settings,
+        &directory,
+        freqtrade::discover(&directory)?,
+        &mut notes,
+    )?;
     let mut bars = Vec::with_capacity(files.len());
     for file in files {
         interrupt::check()?;
@@ -92,7 +97,9 @@ fn choose(
         .into_iter()
         .filter(|file| file.kind.is_candles() && file.timeframe == timeframe)
         .collect();
-    let futures = at_timeframe.iter().any(|file| file.kind == CandleKind::Futures);
+    let futures = at_timeframe
+        .iter()
+        .any(|file| file.kind == CandleKind::Futures);
     let kind = match settings.data.market {
         Market::Spot => CandleKind::Spot,
         Market::Futures => CandleKind::Futures,
@@ -120,7 +127,10 @@ fn choose(
             if !known.contains(name) {
                 return Err(Stop::new(
                     Exit::Data,
-                    format!("`{}` has no {timeframe} candles of `{name}`", directory.display()),
+                    format!(
+                        "`{}` has no {timeframe} candles of `{name}`",
+                        directory.display()
+                    ),
                 )
                 .hint(format!("instruments there: {}", known.join(", ")))
                 .into());

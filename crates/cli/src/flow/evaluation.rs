@@ -106,7 +106,11 @@ fn score(
 }
 
 /// Lets both models answer a few held-out prompts in full.
-fn samples(settings: &Settings, input: &Input<'_>, scored: &Scored<'_>) -> anyhow::Result<Vec<Sample>> {
+fn samples(
+    settings: &Settings,
+    input: &Input<'_>,
+    scored: &Scored<'_>,
+) -> anyhow::Result<Vec<Sample>> {
     let chosen: Vec<_> = select::evenly(&scored.test, SAMPLES).collect();
     let text = &input.base.text;
     let prompts = text.prompts(&chosen)?;

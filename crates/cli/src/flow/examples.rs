@@ -130,7 +130,10 @@ pub(crate) fn read(directory: &Path) -> anyhow::Result<(Dataset, Option<World>)>
     let path = directory.join(WORLD_FILE);
     let world = match std::fs::read(&path) {
         Ok(bytes) => Some(serde_json::from_slice(&bytes).map_err(|error| {
-            crate::exit::Stop::new(crate::exit::Exit::Data, format!("`{}`: {error}", path.display()))
+            crate::exit::Stop::new(
+                crate::exit::Exit::Data,
+                format!("`{}`: {error}", path.display()),
+            )
         })?),
         Err(_) => None,
     };
@@ -144,7 +147,10 @@ fn render(
 ) -> Result<Dataset, DatasetError> {
     let mut shown: Option<(Stage, Progress)> = None;
     let result = dataset::build(settings, bars, sentiment, &mut |state| {
-        if shown.as_ref().is_none_or(|(stage, _)| *stage != state.stage) {
+        if shown
+            .as_ref()
+            .is_none_or(|(stage, _)| *stage != state.stage)
+        {
             let (title, unit) = match state.stage {
                 Stage::Instruments => ("indicators and labels", "instruments"),
                 Stage::Examples => ("examples", "examples"),

@@ -146,7 +146,15 @@ pub(crate) fn check(
     );
     bar.finish();
     let ours = ours?;
-    let served = ask(&environment, base, gguf, adapter_gguf, &prompts, settings, "f16")?;
+    let served = ask(
+        &environment,
+        base,
+        gguf,
+        adapter_gguf,
+        &prompts,
+        settings,
+        "f16",
+    )?;
     let folder = tempfile::Builder::new()
         .prefix("foretune-f32-")
         .tempdir()
@@ -154,9 +162,22 @@ pub(crate) fn check(
     let exact = folder.path().join("base-f32.gguf");
     weights::gguf::write_full_precision(&weights::gguf::Gguf::open(gguf)?, &exact)?;
     interrupt::check()?;
-    let response = ask(&environment, base, &exact, adapter_gguf, &prompts, settings, "f32")?;
+    let response = ask(
+        &environment,
+        base,
+        &exact,
+        adapter_gguf,
+        &prompts,
+        settings,
+        "f32",
+    )?;
     let mut answers = Vec::with_capacity(examples.len());
-    for (((example, generated), reply), served) in examples.iter().zip(&ours).zip(&response.results).zip(&served.results) {
+    for (((example, generated), reply), served) in examples
+        .iter()
+        .zip(&ours)
+        .zip(&response.results)
+        .zip(&served.results)
+    {
         let our_steps: Vec<Step> = generated.steps.iter().map(our_step).collect();
         let their_steps: Vec<Step> = reply.positions.iter().map(their_step).collect();
         let ended = generated.stopped || reply.finish != "length";
@@ -168,7 +189,11 @@ pub(crate) fn check(
             comparison: compare::compare(&our_steps, &their_steps, ended, settings.tie),
         });
     }
-    Ok(outcome(answers, format!("{} {}", response.library, response.version), settings))
+    Ok(outcome(
+        answers,
+        format!("{} {}", response.library, response.version),
+        settings,
+    ))
 }
 
 /// Returns the Python environment of the client, making it on first use.
@@ -216,8 +241,9 @@ fn ask(
     let failed = |message: String| Stop::new(Exit::Environment, message);
     let bytes = std::fs::read(&response_path)
         .map_err(|_| failed(format!("the llama.cpp client gave no answer: {complaint}")))?;
-    let response: Response = serde_json::from_slice(&bytes)
-        .map_err(|error| failed("the llama.cpp client's answer cannot be read".to_owned()).caused_by(error))?;
+    let response: Response = serde_json::from_slice(&bytes).map_err(|error| {
+        failed("the llama.cpp client's answer cannot be read".to_owned()).caused_by(error)
+    })?;
     if let Some(error) = response.error {
         let mut message = format!("llama.cpp: {error}");
         if !response.log.is_empty() {
@@ -278,7 +304,11 @@ fn our_step(step: &generate::Step) -> Step {
     Step {
         token: step.token,
         log_probability: chosen.map_or(f64::NAN, |(_, value)| f64::from(*value)),
-        others: step.top.iter().map(|(token, value)| (*token, f64::from(*value))).collect(),
+        others: step
+            .top
+            .iter()
+            .map(|(token, value)| (*token, f64::from(*value)))
+            .collect(),
     }
 }
 
@@ -286,6 +316,10 @@ fn their_step(position: &Position) -> Step {
     Step {
         token: position.id,
         log_probability: position.logprob,
-        others: position.top.iter().map(|other| (other.id, other.logprob)).collect(),
+        others: position
+            .top
+            .iter()
+            .map(|other| (other.id, other.logprob))
+            .collect(),
     }
 }

@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use serve::class::ByClass;
 use serve::evaluation::{ArmDecisions, Evaluation};
 use serve::report::{
-    Check, Data, DataSpan, Dataset as DatasetSection, FileEntry, HistoryPoint, PageData, PriceSeries, Report, SCHEMA,
-    Sample, Splits, Timing, Train, World as WorldSection,
+    Check, Data, DataSpan, Dataset as DatasetSection, FileEntry, HistoryPoint, PageData,
+    PriceSeries, Report, SCHEMA, Sample, Splits, Timing, Train, World as WorldSection,
 };
 
 use super::arms::Scored;
@@ -54,7 +54,10 @@ pub(crate) fn assemble(
         banner: parts.world.map(banner),
         prices: prices(parts.dataset),
         rows: parts.scored.rows.clone(),
-        decisions: decided.into_iter().map(|arm| (arm.name, arm.decisions)).collect(),
+        decisions: decided
+            .into_iter()
+            .map(|arm| (arm.name, arm.decisions))
+            .collect(),
         samples,
     };
     let mut warnings = parts.warnings.to_vec();
@@ -88,7 +91,8 @@ fn banner(world: &World) -> String {
             "A made-up world, no market: the planted rule is \u{201c}{rule}\u{201d}. Nothing can be right more often than {:.0} %.",
             best * 100.0
         ),
-        _ => "A made-up world, no market: prices are a random walk, there is nothing to learn.".to_owned(),
+        _ => "A made-up world, no market: prices are a random walk, there is nothing to learn."
+            .to_owned(),
     }
 }
 
@@ -99,16 +103,20 @@ fn now() -> Option<Timestamp> {
 }
 
 fn data(dataset: &Dataset) -> Data {
-    let spans = dataset.datasheet.instruments.iter().map(|(instrument, sheet)| DataSpan {
-        instrument: instrument.clone(),
-        timeframe: sheet.timeframe,
-        bars: sheet.rows,
-        from: sheet.first,
-        to: sheet.last,
-        missing_bars: sheet.missing_bars,
-        source: None,
-        sha256: Some(sheet.bars_sha256.clone()),
-    });
+    let spans = dataset
+        .datasheet
+        .instruments
+        .iter()
+        .map(|(instrument, sheet)| DataSpan {
+            instrument: instrument.clone(),
+            timeframe: sheet.timeframe,
+            bars: sheet.rows,
+            from: sheet.first,
+            to: sheet.last,
+            missing_bars: sheet.missing_bars,
+            source: None,
+            sha256: Some(sheet.bars_sha256.clone()),
+        });
     Data {
         instruments: spans.collect(),
     }
@@ -119,7 +127,9 @@ fn dataset_section(settings: &Settings, parts: &Parts<'_>) -> DatasetSection {
     let part = |split: Split| sheet.splits.get(&split);
     let counts = |split| {
         part(split).map_or_else(ByClass::default, |part| {
-            ByClass::from_array(Decision::ALL.map(|class| part.classes.get(&class).copied().unwrap_or(0)))
+            ByClass::from_array(
+                Decision::ALL.map(|class| part.classes.get(&class).copied().unwrap_or(0)),
+            )
         })
     };
     let effective = |split| part(split).map_or(0.0, |part| part.effective_n);
@@ -220,7 +230,8 @@ fn train(settings: &Settings, run: &Run) -> anyhow::Result<Train> {
 
 fn peak_warning(run: &Run) -> Option<String> {
     run.record.training.peak_memory_bytes.is_none().then(|| {
-        "this system does not tell the peak memory of a process: `train.peak_memory_bytes` is 0".to_owned()
+        "this system does not tell the peak memory of a process: `train.peak_memory_bytes` is 0"
+            .to_owned()
     })
 }
 
@@ -258,8 +269,14 @@ fn files(folder: &Path) -> anyhow::Result<Vec<FileEntry>> {
         ("manifest.json", "what was trained on what, with digests"),
         ("settings.toml", "the settings it was trained with"),
         ("metrics.jsonl", "loss and speed by step"),
-        ("adapter/adapter_config.json", "the adapter for PEFT: configuration"),
-        ("adapter/adapter_model.safetensors", "the adapter for PEFT: weights"),
+        (
+            "adapter/adapter_config.json",
+            "the adapter for PEFT: configuration",
+        ),
+        (
+            "adapter/adapter_model.safetensors",
+            "the adapter for PEFT: weights",
+        ),
         ("adapter.gguf", "the adapter for llama.cpp"),
         ("check.json", "the comparison with llama.cpp"),
         ("decisions.jsonl", "every arm's decisions on the test span"),

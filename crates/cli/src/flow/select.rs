@@ -71,7 +71,11 @@ pub(crate) fn evenly<T: Copy>(items: &[T], most: usize) -> impl Iterator<Item = 
     let count = most.min(items.len());
     (0..count).map(move |index| {
         let last = items.len() - 1;
-        items[if count == 1 { last / 2 } else { index * last / (count - 1) }]
+        items[if count == 1 {
+            last / 2
+        } else {
+            index * last / (count - 1)
+        }]
     })
 }
 

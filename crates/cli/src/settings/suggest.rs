@@ -4,7 +4,10 @@
 const NEAR_ENOUGH: f64 = 0.75;
 
 /// Returns the known name nearest to `typed`, if one is near.
-pub(crate) fn nearest<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(
+    typed: &str,
+    known: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
     known
         .into_iter()
         .map(|name| (strsim::jaro_winkler(typed, name), name))
@@ -38,7 +41,10 @@ mod tests {
     #[test]
     fn suggests_the_nearest_name() {
         let message = "unknown field `horizn`, expected one of `horizon`, `threshold`";
-        assert_eq!(from_serde_message(message).as_deref(), Some("did you mean `horizon`?"));
+        assert_eq!(
+            from_serde_message(message).as_deref(),
+            Some("did you mean `horizon`?")
+        );
     }
 
     #[test]
@@ -52,6 +58,9 @@ mod tests {
 
     #[test]
     fn says_nothing_about_other_complaints() {
-        assert_eq!(from_serde_message("invalid type: string `a`, expected u64"), None);
+        assert_eq!(
+            from_serde_message("invalid type: string `a`, expected u64"),
+            None
+        );
     }
 }

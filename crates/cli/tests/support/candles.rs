@@ -28,12 +28,16 @@ impl Columns {
     pub fn swinging(rows: usize) -> Self {
         let price = |row: usize| {
             let t = row as f64;
-            100.0 * (1.0 + 0.06 * (t / 9.0).sin() + 0.05 * (t / 31.0).sin() + 0.02 * (t / 2.3).cos())
+            100.0
+                * (1.0 + 0.06 * (t / 9.0).sin() + 0.05 * (t / 31.0).sin() + 0.02 * (t / 2.3).cos())
         };
         let close: Vec<f64> = (0..rows).map(|row| price(row + 1)).collect();
         let open: Vec<f64> = (0..rows).map(price).collect();
         let pick = |by: fn(f64, f64) -> f64, factor: f64| -> Vec<f64> {
-            open.iter().zip(&close).map(|(a, b)| by(*a, *b) * factor).collect()
+            open.iter()
+                .zip(&close)
+                .map(|(a, b)| by(*a, *b) * factor)
+                .collect()
         };
         Self {
             date: (0..rows).map(|row| START + row as i64 * HOUR).collect(),
@@ -48,7 +52,12 @@ impl Columns {
     /// Hourly candles of a price that hardly moves.
     pub fn flat(rows: usize) -> Self {
         let mut columns = Self::swinging(rows);
-        for column in [&mut columns.open, &mut columns.high, &mut columns.low, &mut columns.close] {
+        for column in [
+            &mut columns.open,
+            &mut columns.high,
+            &mut columns.low,
+            &mut columns.close,
+        ] {
             for price in column {
                 *price = 100.0 + (*price - 100.0) * 1e-4;
             }
@@ -59,13 +68,22 @@ impl Columns {
     /// Writes the file and returns its path.
     pub fn write(&self, folder: &Path, name: &str) -> PathBuf {
         let date = TimestampMillisecondArray::from(self.date.clone()).with_timezone("UTC");
-        self.write_with(folder, name, Arc::new(date), Arc::new(Float64Array::from(self.close.clone())))
+        self.write_with(
+            folder,
+            name,
+            Arc::new(date),
+            Arc::new(Float64Array::from(self.close.clone())),
+        )
     }
 
     /// Writes the file with a close column of text.
     pub fn write_with_text_close(&self, folder: &Path, name: &str) -> PathBuf {
         let date = TimestampMillisecondArray::from(self.date.clone()).with_timezone("UTC");
-        let close: StringArray = self.close.iter().map(|price| Some(price.to_string())).collect();
+        let close: StringArray = self
+            .close
+            .iter()
+            .map(|price| Some(price.to_string()))
+            .collect();
         self.write_with(folder, name, Arc::new(date), Arc::new(close))
     }
 

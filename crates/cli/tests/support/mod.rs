@@ -61,6 +61,9 @@ pub fn run(folder: &Path, arguments: &str) -> Run {
 pub fn check(run: &Run, code: i32, fragments: &[&str]) {
     assert_eq!(run.code, code, "{run:#?}");
     for fragment in fragments {
-        assert!(run.stderr.contains(fragment), "`{fragment}` is not in {run:#?}");
+        assert!(
+            run.stderr.contains(fragment),
+            "`{fragment}` is not in {run:#?}"
+        );
     }
 }

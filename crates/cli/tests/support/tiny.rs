@@ -109,7 +109,10 @@ fn byte_letters() -> Vec<char> {
 fn weights() -> Vec<u8> {
     let head = HIDDEN / HEADS;
     let mut shapes: BTreeMap<String, Vec<usize>> = BTreeMap::new();
-    shapes.insert("model.embed_tokens.weight".into(), vec![vocabulary(), HIDDEN]);
+    shapes.insert(
+        "model.embed_tokens.weight".into(),
+        vec![vocabulary(), HIDDEN],
+    );
     shapes.insert("model.norm.weight".into(), vec![HIDDEN]);
     for layer in 0..LAYERS {
         let mut add = |name: &str, shape: Vec<usize>| {
@@ -137,9 +140,12 @@ fn weights() -> Vec<u8> {
             (name, shape, bytes)
         })
         .collect();
-    let views = data
-        .iter()
-        .map(|(name, shape, bytes)| (name.as_str(), TensorView::new(Dtype::F32, shape.clone(), bytes).unwrap()));
+    let views = data.iter().map(|(name, shape, bytes)| {
+        (
+            name.as_str(),
+            TensorView::new(Dtype::F32, shape.clone(), bytes).unwrap(),
+        )
+    });
     safetensors::serialize(views, None).unwrap()
 }
 

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::sync::OnceLock;
 
 use crate::common::{quiet, walk};
 use dataset::{Dataset, DatasetError, DatasetSettings, Split, read_manifest};
 use market::Bars;
+use proptest::prelude::*;
 
 fn inputs() -> [Bars; 2] {
     [walk("ETH/USD", 2, 1000, &[]), walk("BTC/USD", 1, 1000, &[])]
@@ -277,4 +279,40 @@ fn templates_travel_with_the_data_set() {
         dataset.templates.prompt_source()
     );
     assert!(read.test[0].prompt().starts_with("Facts of BTC/USD: "));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Bytes from anywhere are refused or read, never a panic.
+    #[test]
+    fn no_bytes_panic(
+        name in prop::sample::select(vec![
+            "examples.jsonl", "test.jsonl", "manifest.json", "datasheet.json",
+            "templates/prompt.jinja", "templates/completions.toml",
+        ]),
+        at in any::<prop::sample::Index>(),
+        bytes in prop::collection::vec(any::<u8>(), 0..6),
+        cut in any::<bool>(),
+    ) {
+        static SET: OnceLock<(tempfile::TempDir, BTreeMap<String, Vec<u8>>)> = OnceLock::new();
+        let (directory, whole) = SET.get_or_init(|| {
+            let directory = tempfile::tempdir().unwrap();
+            let path = directory.path().join("set");
+            quiet(&settings(), &inputs()).unwrap().write(&path).unwrap();
+            let whole = contents(&path);
+            (directory, whole)
+        });
+        let path = directory.path().join("set");
+        let mut damaged = whole[name].clone();
+        let start = at.index(damaged.len());
+        let end = if cut { damaged.len() } else { (start + bytes.len()).min(damaged.len()) };
+        damaged.splice(start..end, bytes);
+        let same = damaged == whole[name];
+        fs::write(path.join(name), &damaged).unwrap();
+        let read = Dataset::read(&path);
+        fs::write(path.join(name), &whole[name]).unwrap();
+        // Only an untouched part, or a manifest still saying the same, can be read.
+        prop_assert!(read.is_err() || same || name == "manifest.json");
+    }
 }

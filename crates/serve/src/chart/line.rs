@@ -160,6 +160,7 @@ fn draw_series(svg: &mut Svg, series: &Series, x: &Scale, y: &Scale, chart: &Lin
 fn name_ends(svg: &mut Svg, series: &[Series], y: &Scale, plot: Plot) {
     let mut ends: Vec<(f64, &Series)> = series
         .iter()
+        .filter(|s| !s.name.is_empty())
         .filter_map(|s| {
             let last = s.y.iter().rev().find(|value| value.is_finite())?;
             Some((y.map(*last), s))

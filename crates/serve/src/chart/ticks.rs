@@ -102,7 +102,7 @@ pub fn time(scale: &Scale, target: usize) -> Vec<Tick> {
     const FURTHEST: f64 = 1e14;
     let low = scale.low().clamp(-FURTHEST, FURTHEST).ceil() as i64;
     let high = scale.high().clamp(-FURTHEST, FURTHEST).floor() as i64;
-    let enough = (high - low) / target.max(1) as i64;
+    let enough = (high - low) / (target as i64 + 1);
     let step = TIME_STEPS
         .into_iter()
         .find(|step| step.milliseconds() >= enough)
@@ -234,6 +234,17 @@ pub fn plain(value: f64, decimals: usize) -> String {
     }
 }
 
+/// Writes a number with its sign; zero has none.
+pub fn signed(value: f64, decimals: usize) -> String {
+    let text = plain(value, decimals);
+    let is_zero = !text.chars().any(|c| ('1'..='9').contains(&c));
+    if value > 0.0 && !is_zero {
+        format!("+{text}")
+    } else {
+        text
+    }
+}
+
 /// Writes a fraction as a percentage; `decimals` are those of the fraction.
 pub fn percent(value: f64, decimals: usize) -> String {
     format!("{} %", plain(value * 100.0, decimals.saturating_sub(2)))
@@ -293,7 +304,7 @@ mod tests {
             labels(&time(&scale, 7)),
             ["Apr 2019", "May", "Jun", "Jul", "Aug", "Sep"]
         );
-        assert_eq!(labels(&time(&scale, 3)), ["Apr 2019", "Jul"]);
+        assert_eq!(labels(&time(&scale, 3)), ["May 2019", "Jul", "Sep"]);
         // 2019-01-01 to 2019-01-02
         let scale = Scale::new((1_546_300_800_000.0, 1_546_387_200_000.0), (0.0, 1.0));
         assert_eq!(

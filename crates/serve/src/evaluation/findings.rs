@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use stats::Interval;
 
 use super::{ADAPTER, ArmEvaluation, BASE, Basis, Comparison, LOGISTIC, MAJORITY, PERSISTENCE};
-use crate::chart::ticks::plain;
+use crate::chart::ticks::{plain, signed};
 use crate::class;
 
 /// What an interval of a difference allows to say.
@@ -203,17 +203,6 @@ fn interval_text(interval: Interval, factor: f64, decimals: usize, level: f64) -
 fn trim(value: f64) -> String {
     let text = format!("{value:.2}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
-}
-
-/// Writes a number with its sign; zero has none.
-fn signed(value: f64, decimals: usize) -> String {
-    let text = plain(value, decimals);
-    let is_zero = !text.chars().any(|c| ('1'..='9').contains(&c));
-    if value > 0.0 && !is_zero {
-        format!("+{text}")
-    } else {
-        text
-    }
 }
 
 #[cfg(test)]

@@ -5,10 +5,11 @@
 
 use std::fmt::Write;
 
+use super::figures::{arms, course};
 use super::prose::{self, arm, count, percent};
-use super::{PageData, Report, figures, tables};
+use super::{PageData, Report, tables};
 use crate::chart::svg::escape;
-use crate::chart::ticks::plain;
+use crate::chart::ticks::{plain, signed};
 use crate::evaluation::{ADAPTER, MAJORITY, Verdict};
 
 const STYLE: &str = include_str!("style.css");
@@ -83,37 +84,37 @@ fn sections(report: &Report, page: &PageData) -> Vec<Section> {
         "arms",
         "How it compares",
         "The adapter beside opponents that cost nothing. Dots are what was measured on the test span, whiskers are the intervals.",
-        figures::comparison(report) + &tables::scores(report) + &tables::confusion(report),
+        arms::comparison(report) + &tables::scores(report) + &tables::confusion(report),
     );
     add(
         "decisions",
         "Decisions over time",
         "Triangles mark the adapter's BUY and SELL decisions, where there is room. The bands below show all decisions: what the outcome turned out to call for, and what each model said.",
-        figures::prices(page),
+        course::prices(page),
     );
     add(
         "training",
         "How the training went",
         "",
-        figures::training(report),
+        course::training(report),
     );
     add(
         "classes",
         "How often each answer comes",
         "",
-        figures::class_mix(report),
+        arms::class_mix(report),
     );
     add(
         "calibration",
         "Can its confidence be believed?",
         "",
-        figures::calibration(report),
+        arms::calibration(report),
     );
     add(
         "equity",
         "Following the decisions",
         "",
-        figures::equity(report) + &tables::equity(report),
+        arms::equity(report) + &tables::equity(report),
     );
     add(
         "answers",
@@ -174,17 +175,15 @@ fn key_figures(report: &Report) -> String {
             escape(under)
         );
     };
-    let share = |interval: stats::Interval| {
+    let range = |interval: stats::Interval, write: &dyn Fn(f64) -> String, unit: &str| {
         if interval.is_known() {
-            format!(
-                "{level} % interval {} to {}",
-                plain(interval.low * 100.0, 1),
-                percent(interval.high)
-            )
+            let (low, high) = (write(interval.low * 100.0), write(interval.high * 100.0));
+            format!("{level} % interval {low} to {high} {unit}")
         } else {
             "interval unknown".to_owned()
         }
     };
+    let share = |interval| range(interval, &|value| plain(value, 1), "%");
     if let Some(adapter) = arm(report, ADAPTER) {
         add(
             "Adapter right",
@@ -203,15 +202,9 @@ fn key_figures(report: &Report) -> String {
         report.evaluation.edge_over_majority,
         report.evaluation.edge_over_majority_interval,
     ) {
-        let sign = if edge > 0.0 { "+" } else { "" };
-        let value = format!("{sign}{} pp", plain(edge * 100.0, 1));
-        add(
-            "Edge",
-            &value,
-            &share(interval)
-                .replace(" %", " pp")
-                .replacen(" pp", " %", 1),
-        );
+        let value = format!("{} pp", signed(edge * 100.0, 1));
+        let under = range(interval, &|value| signed(value, 1), "pp");
+        add("Edge", &value, &under);
     }
     let under = format!("worth {} independent blocks", count(basis.effective_n));
     add("Decisions", &count(basis.n), &under);
@@ -234,7 +227,7 @@ fn verdict(report: &Report) -> String {
         );
     }
     html.push_str("</ul>\n");
-    html.push_str(&figures::edges(report));
+    html.push_str(&arms::edges(report));
     if !report.warnings.is_empty() {
         html.push_str("<div class=\"warnings\" role=\"note\"><ul>");
         for warning in &report.warnings {

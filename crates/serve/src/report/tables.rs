@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::prose::{arm, bytes, count, day, duration, percent};
 use super::{PageData, Report};
 use crate::chart::svg::escape;
-use crate::chart::ticks::plain;
+use crate::chart::ticks::{plain, signed};
 use crate::class;
 use crate::evaluation::ADAPTER;
 
@@ -40,6 +40,9 @@ impl Table {
         );
         for cell in cells {
             let _ = match cell {
+                Cell::Date(text) => {
+                    write!(self.html, "<td class=\"date\">{}</td>", escape(text))
+                }
                 Cell::Text(text) => write!(self.html, "<td class=\"text\">{}</td>", escape(text)),
                 Cell::Number(text) => {
                     write!(self.html, "<td class=\"number\">{}</td>", escape(text))
@@ -64,6 +67,7 @@ impl Table {
 
 enum Cell {
     Text(String),
+    Date(String),
     Number(String),
     Hash(String),
     Estimate(String, String),
@@ -102,7 +106,7 @@ pub(super) fn scores(report: &Report) -> String {
         let edge = estimate(
             arm.edge_over_majority,
             arm.edge_over_majority_interval,
-            &|v| plain(v * 100.0, 1),
+            &|v| signed(v * 100.0, 1),
             " pp",
         );
         let mut cells = vec![
@@ -245,7 +249,7 @@ pub(super) fn dataset(report: &Report) -> String {
             Some(ends) => ends.map(|time| day(&time.to_string()).to_owned()),
             None => [String::from("\u{2013}"), String::from("\u{2013}")],
         };
-        let mut cells = vec![Cell::Text(from), Cell::Text(to)];
+        let mut cells = vec![Cell::Date(from), Cell::Date(to)];
         cells.extend(counts.to_array().map(|n| Cell::Number(count(n))));
         cells.push(Cell::Number(count(counts.total())));
         cells.push(Cell::Number(plain(*effective[index].1, 0)));
@@ -286,8 +290,8 @@ fn data(report: &Report) -> String {
     for span in &report.data.instruments {
         let cells = [
             Cell::Text(span.timeframe.to_string()),
-            Cell::Text(day(&span.from.to_string()).to_owned()),
-            Cell::Text(day(&span.to.to_string()).to_owned()),
+            Cell::Date(day(&span.from.to_string()).to_owned()),
+            Cell::Date(day(&span.to.to_string()).to_owned()),
             Cell::Number(count(span.bars)),
             Cell::Number(count(span.missing_bars)),
             Cell::Text(span.source.clone().unwrap_or_default()),

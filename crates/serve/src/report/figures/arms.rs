@@ -1,78 +1,18 @@
-//! The page's figures: numbers of the report handed to the chart functions.
+//! Figures that set the arms side by side: edges, scores, class mix,
+//! calibration, equity.
 
-use std::fmt::Write;
-
-use super::prose::{arm, count, percent};
-use super::{PageData, PriceSeries, Report};
+use super::{SMALL, both_widths, class_legend, class_style, figure};
 use crate::chart::bars::{self, Bar, Part};
-use crate::chart::line::{self, Axis, LineChart, Reference, Series, centred_mean};
-use crate::chart::price::{self, Marker, PriceChart, Ribbon};
-use crate::chart::svg::escape;
-use crate::chart::ticks::{percent as percent_tick, plain};
+use crate::chart::line::{self, Axis, LineChart, Reference, Series};
+use crate::chart::ticks::{percent as percent_tick, plain, signed};
 use crate::chart::{Label, reliability, whiskers};
 use crate::class;
-use crate::evaluation::{ADAPTER, ArmEvaluation, BASE, Equity, MAJORITY, Row, display_name};
-
-/// Widths of the two drawings of a wide figure: for a desk and for a phone.
-const WIDTHS: [(&str, f64); 2] = [("wide", 952.0), ("narrow", 358.0)];
-/// Width of a figure that looks the same on both.
-const SMALL: f64 = 440.0;
-
-/// Frames a drawing with its title and a sentence on how to read it.
-fn figure(title: &str, reading: &str, tag: &str, body: &str) -> String {
-    let tag = if tag.is_empty() {
-        String::new()
-    } else {
-        format!("<span class=\"tag\">{}</span>", escape(tag))
-    };
-    let reading = if reading.is_empty() {
-        String::new()
-    } else {
-        format!("<p>{}</p>", escape(reading))
-    };
-    format!(
-        "<figure><figcaption><h3>{}{tag}</h3>{reading}</figcaption>{body}</figure>\n",
-        escape(title)
-    )
-}
-
-/// Draws a figure once for a desk and once for a phone; the style sheet shows one.
-fn both_widths(id: &str, draw: impl Fn(&str, f64) -> String) -> String {
-    let mut html = String::new();
-    for (name, width) in WIDTHS {
-        let drawing = draw(&format!("{id}-{name}"), width);
-        let _ = write!(html, "<div class=\"{name}\">{drawing}</div>");
-    }
-    html
-}
-
-fn class_style(class: usize) -> &'static str {
-    ["c-buy", "c-sell", "c-hold"]
-        .get(class)
-        .copied()
-        .unwrap_or("")
-}
-
-fn class_legend(with_markers: bool) -> String {
-    let mut legend = String::from("<ul class=\"legend\">");
-    for (index, name) in class::NAMES.iter().enumerate() {
-        let shape = match (with_markers, index) {
-            (true, class::BUY) => "M7 1L13 12L1 12Z",
-            (true, class::SELL) => "M7 13L13 2L1 2Z",
-            _ => "M1 2H13V12H1Z",
-        };
-        let style = class_style(index);
-        let _ = write!(
-            legend,
-            "<li><svg viewBox=\"0 0 14 14\" aria-hidden=\"true\"><path class=\"{style}\" d=\"{shape}\"/></svg>{name}</li>"
-        );
-    }
-    legend.push_str("</ul>");
-    legend
-}
+use crate::evaluation::{ADAPTER, ArmEvaluation, BASE, Comparison, Equity, MAJORITY, display_name};
+use crate::report::Report;
+use crate::report::prose::{arm, count, percent};
 
 /// The adapter against every other arm: difference in accuracy around zero.
-pub(super) fn edges(report: &Report) -> String {
+pub(in crate::report) fn edges(report: &Report) -> String {
     let mut compared: Vec<_> = report
         .evaluation
         .comparisons
@@ -80,19 +20,24 @@ pub(super) fn edges(report: &Report) -> String {
         .filter(|comparison| comparison.metric == "accuracy")
         .collect();
     compared.sort_by_key(|comparison| comparison.against != MAJORITY);
-    let rows: Vec<whiskers::Row> = compared
-        .into_iter()
-        .map(|comparison| whiskers::Row {
-            name: format!("against {}", display_name(&comparison.against)),
-            value: comparison.difference * 100.0,
-            interval: known(Some(comparison.difference_interval))
-                .map(|ends| ends.map(|e| e * 100.0)),
-            emphasised: comparison.against == MAJORITY,
-        })
-        .collect();
-    if rows.is_empty() {
+    if compared.is_empty() {
         return String::new();
     }
+    let rows = |width: f64| -> Vec<whiskers::Row> {
+        let row = |comparison: &&Comparison| whiskers::Row {
+            // A phone has no room for the names as they stand in sentences.
+            name: if width < 500.0 {
+                comparison.against.clone()
+            } else {
+                format!("against {}", display_name(&comparison.against))
+            },
+            value: comparison.difference * 100.0,
+            interval: known(Some(comparison.difference_interval))
+                .map(|ends| ends.map(|end| end * 100.0)),
+            emphasised: comparison.against == MAJORITY,
+        };
+        compared.iter().map(row).collect()
+    };
     let zero = [Reference {
         value: 0.0,
         name: "no difference".to_owned(),
@@ -103,19 +48,14 @@ pub(super) fn edges(report: &Report) -> String {
             title: "Adapter's edge over every opponent",
             description: "One row per opponent: difference in accuracy in percentage points, with its interval. Rows whose interval touches zero show no difference.",
         };
-        whiskers::draw(label, width, &rows, &zero, &points, 1)
+        whiskers::draw(label, width, &rows(width), &zero, &signed, 1)
     });
     let reading = "Accuracy of the adapter minus accuracy of each opponent on the same decisions, in percentage points. Right of the line the adapter is better; a whisker that touches the line proves nothing.";
     figure("The edge, and how sure it is", reading, "", &body)
 }
 
-fn points(value: f64, decimals: usize) -> String {
-    let sign = if value > 0.0 { "+" } else { "" };
-    format!("{sign}{}", plain(value, decimals))
-}
-
 /// One drawing per score, one row per arm.
-pub(super) fn comparison(report: &Report) -> String {
+pub(in crate::report) fn comparison(report: &Report) -> String {
     type Pick = fn(&ArmEvaluation) -> (Option<f64>, Option<stats::Interval>);
     let scores: [(&str, &str, Pick, bool); 6] = [
         (
@@ -217,216 +157,8 @@ fn known(interval: Option<stats::Interval>) -> Option<[f64; 2]> {
         .map(|interval| [interval.low, interval.high])
 }
 
-/// Price over the test span with the adapter's decisions, one figure per instrument.
-pub(super) fn prices(page: &PageData) -> String {
-    const MOST: usize = 4;
-    let mut html = if page.prices.is_empty() {
-        String::new()
-    } else {
-        class_legend(true)
-    };
-    for (index, series) in page.prices.iter().take(MOST).enumerate() {
-        html.push_str(&price_figure(index, series, page));
-    }
-    if page.prices.len() > MOST {
-        let left: Vec<String> = page.prices[MOST..]
-            .iter()
-            .map(|series| escape(series.instrument.as_str()))
-            .collect();
-        let _ = write!(
-            html,
-            "<p class=\"small soft\">Not drawn: {}.</p>",
-            left.join(", ")
-        );
-    }
-    html
-}
-
-fn price_figure(index: usize, series: &PriceSeries, page: &PageData) -> String {
-    let mut rows: Vec<(usize, &Row)> = page
-        .rows
-        .iter()
-        .enumerate()
-        .filter(|(_, row)| row.instrument == series.instrument)
-        .collect();
-    rows.sort_by_key(|(_, row)| row.decision_time);
-    let ribbon = |name: &str, class_of: &dyn Fn(usize, &Row) -> Option<usize>| Ribbon {
-        name: name.to_owned(),
-        times: rows
-            .iter()
-            .map(|(_, row)| row.decision_time.0 as f64)
-            .collect(),
-        classes: rows
-            .iter()
-            .map(|&(i, row)| class_of(i, row).unwrap_or(usize::MAX))
-            .collect(),
-    };
-    let decided = |arm: &str, i: usize| page.decisions.get(arm).and_then(|d| d.get(i)).copied();
-    let mut ribbons = vec![ribbon("outcome", &|_, row| Some(row.label))];
-    for arm in [ADAPTER, BASE] {
-        if page.decisions.contains_key(arm) {
-            ribbons.push(ribbon(arm, &|i, _| decided(arm, i)));
-        }
-    }
-    let markers: Vec<Marker> = rows
-        .iter()
-        .filter_map(|&(i, row)| {
-            let class = decided(ADAPTER, i)?;
-            let judged = if class == row.label { "right" } else { "wrong" };
-            Some(Marker {
-                time: row.decision_time.0 as f64,
-                price: row.price,
-                class,
-                hint: format!(
-                    "{} at {}, {}: {judged}, it was {} ({} %)",
-                    class::name(class),
-                    row.decision_time,
-                    plain(row.price, price_decimals(row.price)),
-                    class::name(row.label),
-                    plain(row.outcome_return * 100.0, 2)
-                ),
-            })
-        })
-        .collect();
-    let times: Vec<f64> = series.times.iter().map(|&time| time as f64).collect();
-    let name = series.instrument.as_str();
-    let drawing_title = format!("{name}: price and decisions");
-    let y_name = series
-        .instrument
-        .quote()
-        .map_or_else(|| "price".to_owned(), |quote| format!("price, {quote}"));
-    let body = both_widths(&format!("price-{index}"), |id, width| {
-        price::draw(&PriceChart {
-            label: Label {
-                id,
-                title: &drawing_title,
-                description: "Close price over the test span with markers where the adapter said BUY or SELL; below, bands with the class of every decision: what turned out right, the adapter, the base model.",
-            },
-            width,
-            times: &times,
-            prices: &series.close,
-            markers: &markers,
-            ribbons: &ribbons,
-            y_name: &y_name,
-        })
-    });
-    let title = format!("{name}, {} decisions", count(rows.len()));
-    figure(&title, "", "", &body)
-}
-
-fn price_decimals(price: f64) -> usize {
-    if price >= 1000.0 {
-        0
-    } else if price >= 10.0 {
-        2
-    } else {
-        5
-    }
-}
-
-/// Loss and validation decision accuracy over the training.
-pub(super) fn training(report: &Report) -> String {
-    let Some(train) = &report.train else {
-        return String::new();
-    };
-    let pick = |value: &dyn Fn(&super::HistoryPoint) -> Option<f64>| -> (Vec<f64>, Vec<f64>) {
-        train
-            .history
-            .iter()
-            .filter_map(|point| Some((point.step as f64, value(point)?)))
-            .unzip()
-    };
-    let (steps, losses) = pick(&|point| point.loss);
-    let (validation_steps, validation_losses) = pick(&|point| point.validation_loss);
-    let (accuracy_steps, accuracies) = pick(&|point| point.validation_decision_accuracy);
-    let mut html = String::new();
-    if !losses.is_empty() || !validation_losses.is_empty() {
-        let smooth = centred_mean(&losses, losses.len() / 40);
-        let series = [
-            series("each step", "faint", steps.clone(), losses, false),
-            series("training", "k-1", steps, smooth, false),
-            series(
-                "validation",
-                "k-3",
-                validation_steps,
-                validation_losses,
-                true,
-            ),
-        ];
-        let body = both_widths("loss", |id, width| {
-            line::draw(&LineChart {
-                label: Label {
-                    id,
-                    title: "Loss during training",
-                    description: "Training loss per step with its moving mean, and validation loss.",
-                },
-                width,
-                height: 250.0,
-                series: &series,
-                axis: Axis::Number,
-                x_name: "training step",
-                y_name: "loss, nats per token",
-                format: &plain,
-                references: &[],
-                names_at_end: true,
-            })
-        });
-        let reading = "How surprised the model is by the next word of the right answer. It falls quickly while the model learns the form of the sentence; that alone says nothing about the decisions.";
-        html.push_str(&figure("Loss", reading, "", &body));
-    }
-    if !accuracies.is_empty() {
-        let counts = report.dataset.counts.validation;
-        let references: Vec<Reference> = (counts.total() > 0)
-            .then(|| Reference {
-                value: counts.shares().to_array().into_iter().fold(0.0, f64::max),
-                name: "most frequent class".to_owned(),
-            })
-            .into_iter()
-            .collect();
-        let series = [series(
-            "validation",
-            "k-3",
-            accuracy_steps,
-            accuracies,
-            true,
-        )];
-        let body = both_widths("decisions-during-training", |id, width| {
-            line::draw(&LineChart {
-                label: Label {
-                    id,
-                    title: "Right decisions during training",
-                    description: "Share of validation examples decided right after each stage of training.",
-                },
-                width,
-                height: 210.0,
-                series: &series,
-                axis: Axis::Number,
-                x_name: "training step",
-                y_name: "right decisions on validation examples",
-                format: &percent_tick,
-                references: &references,
-                names_at_end: true,
-            })
-        });
-        let reading = "The number that counts: decisions on examples it was not trained on. The dashed line is what the most frequent class scores there.";
-        html.push_str(&figure("Decisions during training", reading, "", &body));
-    }
-    html
-}
-
-fn series(name: &str, class: &str, x: Vec<f64>, y: Vec<f64>, dots: bool) -> Series {
-    let name = if class == "faint" { "" } else { name };
-    Series {
-        name: name.to_owned(),
-        class: class.to_owned(),
-        x,
-        y,
-        dots,
-    }
-}
-
 /// Class mix of the splits, and of what each arm decided.
-pub(super) fn class_mix(report: &Report) -> String {
+pub(in crate::report) fn class_mix(report: &Report) -> String {
     let parts = |sizes: [f64; class::COUNT]| {
         (0..class::COUNT)
             .map(|index| Part {
@@ -498,7 +230,7 @@ pub(super) fn class_mix(report: &Report) -> String {
 }
 
 /// Reliability of the adapter, and of the base model beside it.
-pub(super) fn calibration(report: &Report) -> String {
+pub(in crate::report) fn calibration(report: &Report) -> String {
     let mut html = String::new();
     for name in [ADAPTER, BASE] {
         let Some(bins) = arm(report, name).and_then(|arm| arm.calibration.as_ref()) else {
@@ -541,7 +273,7 @@ pub(super) fn calibration(report: &Report) -> String {
 }
 
 /// Equity curves net of costs, marked as what they are.
-pub(super) fn equity(report: &Report) -> String {
+pub(in crate::report) fn equity(report: &Report) -> String {
     let curve = |equity: &Equity, name: String, class: &str| Series {
         name,
         class: class.to_owned(),
