@@ -57,12 +57,12 @@ pub(crate) struct Global {
     pub(crate) set: Vec<String>,
 }
 
+// The help of a command is the documentation of its arguments.
+
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Run the whole flow: candles, examples, training, export, check, evaluation, report
     Quickstart(quickstart::Typed),
-    /// Write a commented foretune.toml and the prompt templates for editing
     Init(init::Typed),
     /// Look at market data
     #[command(subcommand)]
@@ -76,29 +76,24 @@ pub(crate) enum Command {
     /// Write a trained adapter for other programs
     #[command(subcommand)]
     Export(export::Typed),
-    /// Compare the adapter's answers with those of llama.cpp
     Check(check::Typed),
-    /// Judge the adapter on the held-out span and write the report
     Evaluate(evaluate::Typed),
 }
 
 /// Commands about market data.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Data {
-    /// Report rows, spans, gaps and faults of every candle file
     Inspect(data_inspect::Typed),
 }
 
 /// Commands about training examples.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Dataset {
-    /// Build leak-free training, validation and test examples from candles
     Build(dataset_build::Typed),
 }
 
 /// Commands about training.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Train {
-    /// Fine-tune a LoRA adapter on the training examples
     Sft(train_sft::Typed),
 }

@@ -314,8 +314,9 @@ pub(crate) mod tests {
 
     #[test]
     fn every_fact_from_the_future_is_refused() {
+        type Change = fn(&mut AsOf, Timestamp);
         let later = Timestamp(view().decision_time.0 + 1);
-        let changes: [(&str, fn(&mut AsOf, Timestamp)); 9] = [
+        let changes: [(&str, Change); 9] = [
             ("price", |v, t| v.price.available_at = t),
             ("rsi", |v, t| v.rsi.available_at = t),
             ("macd_signal", |v, t| v.macd_signal.available_at = t),
@@ -347,7 +348,8 @@ pub(crate) mod tests {
 
     #[test]
     fn numbers_that_cannot_be_shown_are_refused() {
-        let changes: [(&str, fn(&mut AsOf)); 5] = [
+        type Change = fn(&mut AsOf);
+        let changes: [(&str, Change); 5] = [
             ("price", |v| v.price.value = 0.0),
             ("rsi", |v| v.rsi.value = 100.5),
             ("ema", |v| v.ema[0].value = f64::NAN),

@@ -87,19 +87,19 @@ impl Arguments {
             chosen.map(|(name, fact)| phrase(name, fact)).collect()
         };
         let mut support = with(&|side| side == decision);
-        let oppose = match decision.opposite() {
-            Some(opposite) => {
-                let mut oppose = with(&|side| side == opposite);
+        let oppose = if let Some(opposite) = decision.opposite() {
+            let oppose = with(&|side| side == opposite);
+            if support.is_empty() && oppose.is_empty() {
                 // Nothing for either side: what is left is that nothing moves.
-                if support.is_empty() && oppose.is_empty() {
-                    oppose = with(&|side| side == Decision::Hold);
-                }
+                with(&|side| side == Decision::Hold)
+            } else {
                 oppose
             }
-            None => {
+        } else {
+            if support.is_empty() {
                 support.extend(clash(&ordered));
-                with(&|side| side != Decision::Hold)
             }
+            with(&|side| side != Decision::Hold)
         };
         Self { support, oppose }
     }

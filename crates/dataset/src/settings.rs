@@ -3,6 +3,7 @@
 //! Every value here changes the data set, and all of them are written into its manifest. How
 //! many threads build it is not among them.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use formula::Gaps;
@@ -178,7 +179,7 @@ impl DatasetSettings {
             if !(least..=LONGEST_HOURS).contains(&value) {
                 return Err(setting(
                     name,
-                    value,
+                    &value,
                     format!("{least} to {LONGEST_HOURS} hours"),
                 ));
             }
@@ -186,16 +187,16 @@ impl DatasetSettings {
         self.validate_label()?;
         self.validate_split()?;
         if self.decision_stride_bars == 0 {
-            return Err(setting("decision_stride_bars", 0, "1 or more"));
+            return Err(setting("decision_stride_bars", &0, "1 or more"));
         }
         if !(1..=LARGEST_PER_CLASS).contains(&self.per_class) {
             let expected = format!("1 to {LARGEST_PER_CLASS}");
-            return Err(setting("per_class", self.per_class, expected));
+            return Err(setting("per_class", &self.per_class, expected));
         }
         if i64::try_from(self.seed).is_err() {
             return Err(setting(
                 "seed",
-                self.seed,
+                &self.seed,
                 "less than 2^63, so that a settings file can hold it",
             ));
         }
@@ -210,19 +211,19 @@ impl DatasetSettings {
             } => {
                 if !(buy_above > 0.0 && buy_above.is_finite()) {
                     let expected = "a fraction above 0, such as 0.02";
-                    return Err(setting("label.buy_above", buy_above, expected));
+                    return Err(setting("label.buy_above", &buy_above, expected));
                 }
                 if !(sell_below < 0.0 && sell_below > -1.0) {
                     let expected = "a fraction between -1 and 0, such as -0.02";
-                    return Err(setting("label.sell_below", sell_below, expected));
+                    return Err(setting("label.sell_below", &sell_below, expected));
                 }
             }
             LabelRule::Volatility { k, window_bars } => {
                 if !(k > 0.0 && k.is_finite()) {
-                    return Err(setting("label.k", k, "a number above 0, such as 1.0"));
+                    return Err(setting("label.k", &k, "a number above 0, such as 1.0"));
                 }
                 if !(2..=100_000).contains(&window_bars) {
-                    return Err(setting("label.window_bars", window_bars, "2 to 100000"));
+                    return Err(setting("label.window_bars", &window_bars, "2 to 100000"));
                 }
             }
         }
@@ -242,24 +243,24 @@ impl DatasetSettings {
         ];
         for (name, value) in parts {
             if !(value > 0.0 && value < 1.0) {
-                return Err(setting(name, value, "a fraction between 0 and 1"));
+                return Err(setting(name, &value, "a fraction between 0 and 1"));
             }
         }
         let total = train + validation + test;
         if (total - 1.0).abs() > 1e-9 {
             let expected = "three fractions that add up to 1";
-            return Err(setting("split", total, expected));
+            return Err(setting("split", &total, expected));
         }
         Ok(())
     }
 
     fn validate_timeframes(&self) -> Result<(), DatasetError> {
         let Some(&base) = self.timeframes.first() else {
-            return Err(setting("timeframes", "[]", "at least the bars' own"));
+            return Err(setting("timeframes", &"[]", "at least the bars' own"));
         };
         if base.is_calendar() || (i64::from(self.horizon_hours) * HOUR) % base.milliseconds() != 0 {
             let expected = format!("a whole number of `{base}` bars");
-            return Err(setting("horizon_hours", self.horizon_hours, expected));
+            return Err(setting("horizon_hours", &self.horizon_hours, expected));
         }
         for pair in self.timeframes.windows(2) {
             if pair[1].milliseconds() <= pair[0].milliseconds() || !base.divides(pair[1]) {
@@ -267,7 +268,7 @@ impl DatasetSettings {
                     "ascending timeframes, each a whole number of `{base}` bars and longer than `{}`",
                     pair[0]
                 );
-                return Err(setting("timeframes", pair[1], expected));
+                return Err(setting("timeframes", &pair[1], expected));
             }
         }
         Ok(())
@@ -321,7 +322,11 @@ impl DatasetSettings {
     }
 }
 
-fn setting(name: &'static str, value: impl ToString, expected: impl Into<String>) -> DatasetError {
+fn setting(
+    name: &'static str,
+    value: &dyn fmt::Display,
+    expected: impl Into<String>,
+) -> DatasetError {
     DatasetError::Setting {
         name,
         value: value.to_string(),

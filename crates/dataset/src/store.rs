@@ -200,6 +200,13 @@ impl Dataset {
     }
 }
 
+/// The fields that say whether the rest can be understood.
+#[derive(Deserialize)]
+struct Head {
+    kind: String,
+    schema: u32,
+}
+
 /// Reads and checks the manifest of a data set directory, and nothing else.
 ///
 /// # Errors
@@ -212,12 +219,6 @@ pub fn read_manifest(directory: &Path) -> Result<Manifest, DatasetError> {
         path: path.clone(),
         message,
     };
-    /// The fields that say whether the rest can be understood.
-    #[derive(Deserialize)]
-    struct Head {
-        kind: String,
-        schema: u32,
-    }
     let head: Head = serde_json::from_str(&text).map_err(|error| refuse(error.to_string()))?;
     if head.kind != KIND {
         return Err(refuse(format!(
@@ -276,7 +277,7 @@ impl Counted {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         self.digest.update(bytes);
         self.sheet.bytes += bytes.len() as u64;
-        self.sheet.lines += bytes.iter().filter(|byte| **byte == b'\n').count();
+        self.sheet.lines += bytes.split(|byte| *byte == b'\n').count() - 1;
         self.file.write_all(bytes)
     }
 

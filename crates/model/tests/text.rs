@@ -1,5 +1,9 @@
 //! Tokenizer, chat template and conversation encoding against llama.cpp's token ids
 //! (`python/reference/tokenizer_fixtures.py`) and on a tiny generated tokenizer.
+#![expect(
+    clippy::unwrap_used,
+    reason = "in a test a failed step is a failed test"
+)]
 
 use std::path::{Path, PathBuf};
 

@@ -76,8 +76,11 @@ impl Validation {
             decided.extend(scored.decisions);
         }
         if !told_apart {
-            let prompts: Vec<Vec<u32>> =
-                self.examples.iter().map(|e| e.tokens[..e.prompt_len].to_vec()).collect();
+            let prompts: Vec<Vec<u32>> = self
+                .examples
+                .iter()
+                .map(|e| e.tokens[..e.prompt_len].to_vec())
+                .collect();
             let mut go_on = |_, _| ControlFlow::Continue(());
             let scores = decisions(decoder, Some(lora), &prompts, &self.tokens, &mut go_on)?;
             decided = scores.iter().map(|score| stats::argmax(score)).collect();
@@ -90,8 +93,12 @@ impl Validation {
                 right[*label] += 1.0;
             }
         }
-        let seen: Vec<f64> =
-            right.iter().zip(&total).filter(|(_, n)| **n > 0.0).map(|(r, n)| r / n).collect();
+        let seen: Vec<f64> = right
+            .iter()
+            .zip(&total)
+            .filter(|(_, n)| **n > 0.0)
+            .map(|(r, n)| r / n)
+            .collect();
         let n = self.labels.len().max(1) as f64;
         Ok(ValidationRecord {
             step,
@@ -105,9 +112,14 @@ impl Validation {
     /// Computes one forward pass: the answers' losses, and the label whose first token is the most
     /// probable where the decision stands.
     fn pass(&self, decoder: &Decoder, lora: &Lora, pass: &[Encoded]) -> Result<Scored, TrainError> {
-        let views: Vec<&[u32]> =
-            pass.iter().map(|example| &example.tokens[..example.tokens.len() - 1]).collect();
-        let limits: Vec<usize> = pass.iter().map(|e| e.prompt_len.saturating_sub(1)).collect();
+        let views: Vec<&[u32]> = pass
+            .iter()
+            .map(|example| &example.tokens[..example.tokens.len() - 1])
+            .collect();
+        let limits: Vec<usize> = pass
+            .iter()
+            .map(|e| e.prompt_len.saturating_sub(1))
+            .collect();
         let (batch, places) = Batch::with_shared_prefix(&views, &limits, &vec![0; views.len()]);
         let mut rows = Vec::new();
         let mut targets = Vec::new();
@@ -128,16 +140,21 @@ impl Validation {
         let losses = targets
             .iter()
             .enumerate()
-            .map(|(index, token)| {
-                f64::from(log_sum_exp(row(index)) - row(index)[*token as usize])
-            })
+            .map(|(index, token)| f64::from(log_sum_exp(row(index)) - row(index)[*token as usize]))
             .collect();
-        let firsts: Vec<usize> = self.tokens.labels.iter().map(|label| label[0] as usize).collect();
+        let firsts: Vec<usize> = self
+            .tokens
+            .labels
+            .iter()
+            .map(|label| label[0] as usize)
+            .collect();
         let decisions = deciding
             .iter()
             .map(|index| {
-                let scores: Vec<f64> =
-                    firsts.iter().map(|token| f64::from(row(*index)[*token])).collect();
+                let scores: Vec<f64> = firsts
+                    .iter()
+                    .map(|token| f64::from(row(*index)[*token]))
+                    .collect();
                 stats::argmax(&scores)
             })
             .collect();

@@ -1,4 +1,8 @@
 //! Adapters: PEFT directories and LoRA GGUF files, round trips and refusals.
+#![expect(
+    clippy::unwrap_used,
+    reason = "in a test a failed step is a failed test"
+)]
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

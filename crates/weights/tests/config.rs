@@ -1,4 +1,8 @@
 //! `config.json` in the spellings of the families and of the years.
+#![expect(
+    clippy::unwrap_used,
+    reason = "in a test a failed step is a failed test"
+)]
 
 use std::path::PathBuf;
 

@@ -1,5 +1,9 @@
 //! Every decodable block type against the PyPI package `gguf`, bit for bit
 //! (`python/reference/gguf_fixtures.py`).
+#![expect(
+    clippy::unwrap_used,
+    reason = "in a test a failed step is a failed test"
+)]
 
 use serde_json::Value as Json;
 use weights::gguf::{TensorType, dequantise};

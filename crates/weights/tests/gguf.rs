@@ -1,5 +1,9 @@
 //! The GGUF container: a file of the PyPI package `gguf`, hostile headers byte by byte, and
 //! round trips.
+#![expect(
+    clippy::unwrap_used,
+    reason = "in a test a failed step is a failed test"
+)]
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,9 @@
 //! Base models: the same tiny Llama as GGUF and as a directory, shards, and everything a
 //! directory can lack or get wrong.
+#![expect(
+    clippy::unwrap_used,
+    reason = "in a test a failed step is a failed test"
+)]
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -363,7 +367,7 @@ fn text_files_of_a_directory_are_read_in_their_newer_and_older_forms() {
     assert!(matches!(error, WeightsError::NoChatTemplate { .. }));
     assert!(error.hint().unwrap().contains("Instruct"));
     copy.edit("tokenizer_config.json", |json| {
-        json["chat_template"] = json!([])
+        json["chat_template"] = json!([]);
     });
     let error = error_of(copy.path()).to_string();
     assert!(
@@ -798,7 +802,7 @@ fn the_real_smollm2() {
     );
     // The sum of value i times i mod 1000, by the PyPI package `gguf` with q and k put back
     // into half-split order by numpy; only the order of the additions differs.
-    const TOLERANCE: f64 = 1e-9;
+    let tolerance = 1e-9;
     for (name, expected) in [
         (
             "model.layers.3.self_attn.k_proj.weight",

@@ -16,20 +16,23 @@ use crate::run::Run;
 use crate::settings::{Check, Settings};
 use crate::{files, output};
 
-/// Compares the adapter's answers with those of llama.cpp.
+/// Compare the adapter's answers with those of llama.cpp
 ///
 /// Makes a Python environment of its own in the cache directory on first use,
 /// with llama.cpp as a prebuilt wheel, and lets it answer held-out prompts with
-/// base and adapter. Greedy token ids must equal ours up to the first numerical
-/// tie, and the answers must have the form `DECISION: BUY|SELL|HOLD - reason`.
-/// Exit code 5 when they do not.
+/// base and adapter: once on an f32 copy of the base, where two correct engines
+/// agree closely, and once on the base as shipped, which a user will serve.
+/// Exit code 5 when the answers do not agree or do not have the form
+/// `DECISION: BUY|SELL|HOLD - reason`.
 #[derive(Args, Debug)]
 #[command(after_help = "\
-The rule:
+The rule, on the f32 copy:
   Answers are equal token by token up to the first position where they differ.
   There, each engine must give the other's token a log-probability at most
-  `check.tie` below its own. Nothing after such a tie is compared; everything
-  else is a mismatch, and one mismatch fails the check.
+  `check.tie` below its own (a numerical tie); nothing after it is compared. An
+  equal token's log-probabilities must not differ by more than `check.drift`.
+  Everything else is a mismatch, and one mismatch fails the check.
+On the base as shipped, `check.form_rate` of the answers must have the form.
 
 Examples:
   foretune check runs/quickstart

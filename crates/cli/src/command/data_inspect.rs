@@ -14,7 +14,7 @@ use crate::flow;
 use crate::output::Printed;
 use crate::settings::Settings;
 
-/// Reports rows, spans, gaps and faults of every candle file.
+/// Report rows, spans, gaps and faults of every candle file
 ///
 /// Reads a freqtrade data directory (feather files, futures in `futures/`) and
 /// says for each file what it holds, where rows are missing, and the first fault

@@ -12,7 +12,7 @@ use crate::flow::examples::{self, Built, WorldName};
 use crate::output::Printed;
 use crate::settings::Settings;
 
-/// Builds leak-free training, validation and test examples from candles.
+/// Build leak-free training, validation and test examples from candles
 ///
 /// Labels are outcomes over the horizon; the parts are contiguous in time,
 /// purged and embargoed; only the training part is balanced. The directory is

@@ -17,7 +17,7 @@ use crate::output::Printed;
 use crate::run::Run;
 use crate::settings::Settings;
 
-/// Judges the adapter on the held-out span and writes the report.
+/// Judge the adapter on the held-out span and write the report
 ///
 /// Scores base model, adapter, majority class, persistence and a logistic
 /// regression on the same non-overlapping decisions of the test part, with

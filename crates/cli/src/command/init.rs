@@ -14,7 +14,7 @@ use crate::{files, settings};
 const PROMPT: &str = "templates/prompt.jinja";
 const COMPLETIONS: &str = "templates/completions.toml";
 
-/// Writes a commented foretune.toml and the prompt templates for editing.
+/// Write a commented foretune.toml and the prompt templates for editing
 ///
 /// The settings file states every key with its default and its meaning. The
 /// templates are the built-in ones; the settings file names them, so that what

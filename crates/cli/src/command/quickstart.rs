@@ -40,7 +40,7 @@ const STEPS: [&str; 7] = [
 /// are needed to come close to the best possible (see LOG.md).
 const PLANTED_EXAMPLES: usize = 1000;
 
-/// Runs the whole flow and writes a page with what was found.
+/// Run the whole flow: candles, examples, training, export, check, evaluation, report
 ///
 /// Candles in, leak-free examples, LoRA training of a small real language
 /// model, an adapter that llama.cpp loads, and an honest evaluation on a span

@@ -13,7 +13,7 @@ use crate::progress::spoken;
 use crate::run::{self, Run};
 use crate::settings::Settings;
 
-/// Fine-tunes a LoRA adapter on the training examples of a data set.
+/// Fine-tune a LoRA adapter on the training examples of a data set
 ///
 /// The base model's weights stay as they are. Only the answers carry loss, and
 /// the accuracy of the decisions is reported beside it: a falling loss may mean

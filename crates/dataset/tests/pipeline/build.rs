@@ -260,10 +260,9 @@ fn the_fear_and_greed_index_is_joined_with_its_lag() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("fear.csv");
     let first = START / 1000 + 20 * 86_400;
-    let rows: String = (0..45)
-        .map(|day| format!("{},{},x\n", first + day * 86_400, 20 + day))
-        .collect();
-    std::fs::write(&path, format!("timestamp,value,classification\n{rows}")).unwrap();
+    let mut rows = vec!["timestamp,value,classification".to_owned()];
+    rows.extend((0..45).map(|day| format!("{},{},x", first + day * 86_400, 20 + day)));
+    std::fs::write(&path, rows.join("\n")).unwrap();
     let index = market::sentiment::read_csv(&path).unwrap();
     let settings = DatasetSettings {
         fear_greed_max_age_hours: 48,

@@ -1,7 +1,9 @@
 //! The room as a whole: one binary, so that it links once.
+#![expect(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
 
 mod build;
 mod common;
 mod leaks;
+mod real;
 mod store;
 mod worlds;

@@ -120,6 +120,9 @@ fn a_data_set_is_replaced_and_anything_else_is_not() {
     assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 3);
 }
 
+/// Makes a sound text unsound.
+type Damage<'a> = &'a dyn Fn(&str) -> String;
+
 #[test]
 fn damage_is_located() {
     let directory = tempfile::tempdir().unwrap();
@@ -127,7 +130,7 @@ fn damage_is_located() {
     let dataset = quiet(&settings(), &inputs()).unwrap();
     dataset.write(&path).unwrap();
     let whole = contents(&path);
-    let check = |name: &str, damage: &dyn Fn(&str) -> String, expect: &str| {
+    let check = |name: &str, damage: Damage<'_>, expect: &str| {
         let file = path.join(name);
         let text = String::from_utf8(whole[name].clone()).unwrap();
         let damaged = damage(&text);
@@ -143,7 +146,7 @@ fn damage_is_located() {
         );
         fs::write(&file, &whole[name]).unwrap();
     };
-    let third = |text: &str, change: &dyn Fn(&str) -> String| -> String {
+    let third = |text: &str, change: Damage<'_>| -> String {
         let lines = text.lines().enumerate();
         lines
             .map(|(number, line)| match number {
@@ -152,7 +155,7 @@ fn damage_is_located() {
             })
             .collect()
     };
-    let on_third: [(&dyn Fn(&str) -> String, &str); 9] = [
+    let on_third: [(Damage<'_>, &str); 9] = [
         (&|_| "{".to_owned(), "line 3: EOF while parsing"),
         (
             &|line| line.replace("\"user\"", "\"system\""),

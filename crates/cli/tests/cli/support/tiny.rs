@@ -18,7 +18,7 @@ const SPECIAL: [&str; 3] = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"];
 const TEMPLATE: &str = "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}";
 
 /// Writes the model into `folder`, which must exist.
-pub fn write(folder: &Path) {
+pub(crate) fn write(folder: &Path) {
     write_json(folder, "config.json", &config());
     write_json(folder, "tokenizer.json", &tokenizer());
     write_json(folder, "tokenizer_config.json", &tokenizer_config(true));
@@ -26,7 +26,7 @@ pub fn write(folder: &Path) {
 }
 
 /// Writes the model without its chat template.
-pub fn write_without_template(folder: &Path) {
+pub(crate) fn write_without_template(folder: &Path) {
     write(folder);
     write_json(folder, "tokenizer_config.json", &tokenizer_config(false));
 }

@@ -1,10 +1,8 @@
 //! The command line as seen from outside: help, settings errors, exit codes.
 
-mod support;
-
 use std::fs;
 
-use support::{check, finish, foretune, run};
+use crate::support::{check, finish, foretune, run};
 
 /// Help of every command, so that a change of it is seen in review.
 #[test]

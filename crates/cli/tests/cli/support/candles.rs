@@ -14,18 +14,18 @@ const START: i64 = 1_546_300_800_000;
 
 /// The columns of a candle file.
 #[derive(Clone, Debug)]
-pub struct Columns {
-    pub date: Vec<i64>,
-    pub open: Vec<f64>,
-    pub high: Vec<f64>,
-    pub low: Vec<f64>,
-    pub close: Vec<f64>,
-    pub volume: Vec<f64>,
+pub(crate) struct Columns {
+    pub(crate) date: Vec<i64>,
+    pub(crate) open: Vec<f64>,
+    pub(crate) high: Vec<f64>,
+    pub(crate) low: Vec<f64>,
+    pub(crate) close: Vec<f64>,
+    pub(crate) volume: Vec<f64>,
 }
 
 impl Columns {
     /// Hourly candles of a price that swings by some percent within half a day.
-    pub fn swinging(rows: usize) -> Self {
+    pub(crate) fn swinging(rows: usize) -> Self {
         let price = |row: usize| {
             let t = row as f64;
             100.0
@@ -50,7 +50,7 @@ impl Columns {
     }
 
     /// Hourly candles of a price that hardly moves.
-    pub fn flat(rows: usize) -> Self {
+    pub(crate) fn flat(rows: usize) -> Self {
         let mut columns = Self::swinging(rows);
         for column in [
             &mut columns.open,
@@ -66,7 +66,7 @@ impl Columns {
     }
 
     /// Writes the file and returns its path.
-    pub fn write(&self, folder: &Path, name: &str) -> PathBuf {
+    pub(crate) fn write(&self, folder: &Path, name: &str) -> PathBuf {
         let date = TimestampMillisecondArray::from(self.date.clone()).with_timezone("UTC");
         self.write_with(
             folder,
@@ -77,7 +77,7 @@ impl Columns {
     }
 
     /// Writes the file with a close column of text.
-    pub fn write_with_text_close(&self, folder: &Path, name: &str) -> PathBuf {
+    pub(crate) fn write_with_text_close(&self, folder: &Path, name: &str) -> PathBuf {
         let date = TimestampMillisecondArray::from(self.date.clone()).with_timezone("UTC");
         let close: StringArray = self
             .close

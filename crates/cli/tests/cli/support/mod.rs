@@ -1,28 +1,22 @@
 //! Shared by the tests of the binary: running it, and inputs to run it on.
 
-#![allow(
-    dead_code,
-    unreachable_pub,
-    reason = "each test binary uses a part of this module"
-)]
-
-pub mod candles;
-pub mod tiny;
+pub(crate) mod candles;
+pub(crate) mod tiny;
 
 use std::path::Path;
 use std::process::{Command, Output};
 
 /// What one run of the binary did.
 #[derive(Debug)]
-pub struct Run {
-    pub code: i32,
-    pub stdout: String,
-    pub stderr: String,
+pub(crate) struct Run {
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 /// Returns the binary, ready to run in `folder`, unaffected by the caller's
 /// settings and with its own empty cache.
-pub fn foretune(folder: &Path) -> Command {
+pub(crate) fn foretune(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_foretune"));
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("FORETUNE_") {
@@ -38,7 +32,7 @@ pub fn foretune(folder: &Path) -> Command {
 }
 
 /// Runs a command to its end.
-pub fn finish(command: &mut Command) -> Run {
+pub(crate) fn finish(command: &mut Command) -> Run {
     let Output {
         status,
         stdout,
@@ -52,13 +46,13 @@ pub fn finish(command: &mut Command) -> Run {
 }
 
 /// Runs the binary in `folder` with arguments separated by blanks.
-pub fn run(folder: &Path, arguments: &str) -> Run {
+pub(crate) fn run(folder: &Path, arguments: &str) -> Run {
     finish(foretune(folder).args(arguments.split_whitespace()))
 }
 
 /// Asserts the exit code and that standard error contains every fragment.
 #[track_caller]
-pub fn check(run: &Run, code: i32, fragments: &[&str]) {
+pub(crate) fn check(run: &Run, code: i32, fragments: &[&str]) {
     assert_eq!(run.code, code, "{run:#?}");
     for fragment in fragments {
         assert!(

@@ -1,13 +1,11 @@
 //! Bad input of every kind, from the command line: the exit code, the place of
 //! the fault, and nothing half-written.
 
-mod support;
-
 use std::fs;
 use std::path::Path;
 
-use support::candles::Columns;
-use support::{Run, check, finish, foretune, run, tiny};
+use crate::support::candles::Columns;
+use crate::support::{Run, check, finish, foretune, run, tiny};
 
 const ROWS: usize = 1500;
 const NAME: &str = "BTC_USD-1h.feather";

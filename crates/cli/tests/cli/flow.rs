@@ -1,12 +1,10 @@
 //! The whole flow on a tiny model: quickstart, and its commands one by one.
 
-mod support;
-
 use std::fs;
 use std::path::Path;
 
+use crate::support::{Run, check, foretune, run, tiny};
 use serde_json::Value;
-use support::{Run, check, foretune, run, tiny};
 
 /// Short enough for seconds, long enough for every step to have something to do.
 const SHORT: &str = "--steps 3 --set train.batch_size=4 --set train.validation_examples=6 \

@@ -1,0 +1,11 @@
+//! The binary as seen from outside, in one test program.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a helper of a test fails the test by panicking"
+)]
+
+mod bad_input;
+mod flow;
+mod support;
+mod usage;
