@@ -149,7 +149,7 @@ impl Decoder {
             };
             let s = &mut saved;
             if matches!(keep, Keep::All(_)) {
-                s.x = x.clone();
+                s.x.clone_from(&x);
             }
             let eps = config.rms_norm_eps;
             rms_norm_forward(
@@ -191,7 +191,7 @@ impl Decoder {
             );
             s.z[3] = run(Projection::Output, &s.attention, &mut x, Write::Add);
             if matches!(keep, Keep::All(_)) {
-                s.middle = x.clone();
+                s.middle.clone_from(&x);
             }
             let rstd = &mut s.rstd_feed_forward;
             rms_norm_forward(&x, &layer.feed_forward_norm, eps, &mut normed, rstd);

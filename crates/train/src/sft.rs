@@ -452,8 +452,7 @@ fn fingerprint(examples: &[Encoded], settings: &SftSettings, base_sha256: &str) 
     }
     hash.finalize()
         .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+        .fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }
 
 /// The order in which examples are seen: every epoch a fresh seeded permutation.

@@ -3,6 +3,8 @@
 //! The fixtures are made by `python/reference/engine.py`: two tiny random Llamas (tied and untied
 //! output head, grouped-query attention), computed in float64 and rounded once.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
 use model::batch::Batch;
 use model::{Adapted, Decoder, Lora, Projection, Target};
 use safetensors::SafeTensors;

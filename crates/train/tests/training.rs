@@ -1,5 +1,7 @@
 //! The training loop: it learns, it does not depend on how a batch is cut, and it resumes exactly.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
 use model::score::DecisionTokens;
 use model::{Decoder, Encoded, Lora};
 use std::ops::ControlFlow;
@@ -61,6 +63,7 @@ fn go_on(_: Event<'_>) -> ControlFlow<()> {
     ControlFlow::Continue(())
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "the form `sft` takes")]
 fn files(directory: &Path, resume: bool) -> Option<RunFiles<'_>> {
     Some(RunFiles {
         directory,

@@ -346,10 +346,10 @@ fn adapters_that_cannot_be_written() {
         rename(bad, "model.layers.7.self_attn.q_proj");
     });
     check("is not a linear layer", &|bad| {
-        rename(bad, "model.layers.0.input_layernorm")
+        rename(bad, "model.layers.0.input_layernorm");
     });
     check("is not a linear layer", &|bad| {
-        rename(bad, "model.embed_tokens")
+        rename(bad, "model.embed_tokens");
     });
     // The head is tied, so there is no tensor of that name to adapt.
     check("is not in the base model", &|bad| rename(bad, "lm_head"));
@@ -371,27 +371,28 @@ fn adapters_that_cannot_be_written() {
     assert!(!target.exists());
 }
 
+type Change<'a> = &'a dyn Fn(&mut BTreeMap<String, Value>, &mut Vec<Tensor<'_>>);
+
 #[test]
 fn lora_gguf_files_that_are_something_else() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("a.gguf");
-    let check =
-        |expected: &str, change: &dyn Fn(&mut BTreeMap<String, Value>, &mut Vec<Tensor<'_>>)| {
-            lora_gguf::write(&path, &adapter(), &base(), "x").unwrap();
-            let file = Gguf::open(&path).unwrap();
-            let mut metadata = file.header().metadata.clone();
-            let stored = file.header().tensors.iter().map(|tensor| Tensor {
-                name: tensor.name.clone(),
-                shape: tensor.shape.clone(),
-                tensor_type: tensor.tensor_type,
-                bytes: file.bytes(tensor).to_vec().into(),
-            });
-            let mut tensors = stored.collect();
-            change(&mut metadata, &mut tensors);
-            weights::gguf::write(&path, &metadata, &tensors).unwrap();
-            let error = lora_gguf::read(&path, &base()).unwrap_err().to_string();
-            assert!(error.contains(expected), "{error}");
-        };
+    let check = |expected: &str, change: Change<'_>| {
+        lora_gguf::write(&path, &adapter(), &base(), "x").unwrap();
+        let file = Gguf::open(&path).unwrap();
+        let mut metadata = file.header().metadata.clone();
+        let stored = file.header().tensors.iter().map(|tensor| Tensor {
+            name: tensor.name.clone(),
+            shape: tensor.shape.clone(),
+            tensor_type: tensor.tensor_type,
+            bytes: file.bytes(tensor).to_vec().into(),
+        });
+        let mut tensors = stored.collect();
+        change(&mut metadata, &mut tensors);
+        weights::gguf::write(&path, &metadata, &tensors).unwrap();
+        let error = lora_gguf::read(&path, &base()).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    };
     check(
         "`general.type` is `model`, expected `adapter`",
         &|metadata, _| {
@@ -408,13 +409,13 @@ fn lora_gguf_files_that_are_something_else() {
         },
     );
     check("lora_b` is missing", &|_, tensors| {
-        tensors.retain(|t| !t.name.ends_with("lora_b"))
+        tensors.retain(|t| !t.name.ends_with("lora_b"));
     });
     check("lora_a` is missing", &|_, tensors| {
-        tensors.retain(|t| !t.name.ends_with("lora_a"))
+        tensors.retain(|t| !t.name.ends_with("lora_a"));
     });
     check("is not half of a LoRA pair", &|_, tensors| {
-        tensors[0].name = "x.weight".into()
+        tensors[0].name = "x.weight".into();
     });
     check("adapts no linear layer", &|_, tensors| {
         tensors[0].name = "blk.0.attn_norm.weight.lora_a".into();

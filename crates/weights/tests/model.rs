@@ -815,7 +815,7 @@ fn the_real_smollm2() {
         let values = model.tensor_f32(name).unwrap().into_iter().enumerate();
         let sum: f64 = values.map(|(i, v)| f64::from(v) * (i % 1000) as f64).sum();
         assert!(
-            (sum - expected).abs() <= TOLERANCE * expected.abs(),
+            (sum - expected).abs() <= tolerance * expected.abs(),
             "{name}: {sum}"
         );
     }

@@ -13,7 +13,7 @@ use super::dataset_build::{self, Input as Candles};
 use super::train_sft::{self, Length};
 use super::{check, data_inspect, evaluate, export};
 use crate::arguments::Global;
-use crate::exit::{Exit, Stop};
+use crate::exit::{Exit, Report, Stop};
 use crate::flow::evaluation::{self, Evaluated, Input};
 use crate::flow::examples::WorldName;
 use crate::flow::llama::Outcome;
@@ -105,24 +105,19 @@ pub(crate) fn run(typed: &Typed, global: &Global) -> anyhow::Result<Printed> {
     files::create_directory(&out)?;
     let mut steps = Steps::default();
     let finished = flow(typed, &settings, &out, &mut steps)?;
-    let refused = finished.check.as_ref().is_some_and(|check| !check.passed);
     let mut data = serde_json::to_value(&finished.evaluated.report)?;
     data["run"] = json!(out);
     data["page"] = json!(finished.evaluated.html);
     Ok(Printed {
         data,
         text: closing(&finished, &steps),
-        exit: if refused {
-            Exit::Refused
-        } else {
-            Exit::Success
-        },
+        exit: finished.compared.exit(),
     })
 }
 
 struct Finished {
     run: Run,
-    check: Option<Outcome>,
+    compared: Compared,
     evaluated: Evaluated,
 }
 
@@ -175,7 +170,7 @@ fn flow(
 
     steps.begin()?;
     let mut warnings = built.notes.clone();
-    let check = compare(typed, settings, &run, &base, &mut warnings)?;
+    let compared = compare(typed, settings, &run, &base, &mut warnings)?;
     steps.end();
 
     steps.begin()?;
@@ -187,7 +182,7 @@ fn flow(
             adapter: &adapter,
             dataset: &built.dataset,
             world: built.world.as_ref(),
-            check: check.as_ref(),
+            check: compared.outcome(),
             warnings: &warnings,
             timings: steps.timings.clone(),
         },
@@ -195,7 +190,7 @@ fn flow(
     steps.end();
     Ok(Finished {
         run,
-        check,
+        compared,
         evaluated,
     })
 }
@@ -216,43 +211,78 @@ fn look(settings: &Settings) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Compares with llama.cpp. What keeps it from being made is told on the page;
-/// only a comparison that was made can fail.
+/// What became of the comparison with llama.cpp.
+enum Compared {
+    /// It was made.
+    Made(Outcome),
+    /// It does not apply, or was not wanted.
+    LeftOut,
+    /// A tool or the network is missing.
+    Failed,
+}
+
+impl Compared {
+    fn outcome(&self) -> Option<&Outcome> {
+        match self {
+            Self::Made(outcome) => Some(outcome),
+            Self::LeftOut | Self::Failed => None,
+        }
+    }
+
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Made(outcome) if !outcome.passed => Exit::Refused,
+            Self::Made(_) | Self::LeftOut => Exit::Success,
+            Self::Failed => Exit::Environment,
+        }
+    }
+}
+
+/// Compares with llama.cpp. What keeps it from being made is told on the page
+/// and, where something is missing, by the exit code; the evaluation goes on.
 fn compare(
     typed: &Typed,
     settings: &Settings,
     run: &Run,
     base: &base::Base,
     warnings: &mut Vec<String>,
-) -> anyhow::Result<Option<Outcome>> {
-    let mut skip = |reason: String| {
-        output::warn(&reason);
-        warnings.push(reason);
-        Ok(None)
+) -> anyhow::Result<Compared> {
+    let mut tell = |reason: &str| {
+        output::warn(reason);
+        warnings.push(reason.to_owned());
     };
     if typed.skip_check {
-        return skip(
-            "the comparison with llama.cpp was skipped on request (--skip-check)".to_owned(),
-        );
+        tell("the comparison with llama.cpp was skipped on request (--skip-check)");
+        return Ok(Compared::LeftOut);
     }
-    match check::check(run, base, &settings.check)? {
-        Some(outcome) => {
-            indent(&check::text(&outcome));
-            if !outcome.passed {
-                warnings.push("the comparison with llama.cpp failed: see check.json".to_owned());
+    let made = match check::check(run, base, &settings.check) {
+        Err(error) => {
+            let report = Report::of(&error);
+            if report.exit != Exit::Environment {
+                return Err(error);
             }
-            Ok(Some(outcome))
+            output::print_error(&report, false);
+            tell(&format!("no comparison with llama.cpp: {}", report.message));
+            return Ok(Compared::Failed);
         }
-        None => skip(
-            "no comparison with llama.cpp: it needs the base model as GGUF, and this one is a safetensors directory"
-                .to_owned(),
-        ),
+        Ok(made) => made,
+    };
+    let Some(outcome) = made else {
+        tell(
+            "no comparison with llama.cpp: it needs the base model as GGUF, and this one is a safetensors directory",
+        );
+        return Ok(Compared::LeftOut);
+    };
+    indent(&check::text(&outcome));
+    if !outcome.passed {
+        tell("the comparison with llama.cpp failed: see check.json");
     }
+    Ok(Compared::Made(outcome))
 }
 
 fn closing(finished: &Finished, steps: &Steps) -> String {
     let mut text = evaluate::text(&finished.evaluated.report);
-    if let Some(check) = &finished.check {
+    if let Some(check) = finished.compared.outcome() {
         text += &check::text(check);
     }
     let total: f64 = steps.timings.iter().map(|timing| timing.seconds).sum();

@@ -101,10 +101,9 @@ fn choose(
         .iter()
         .any(|file| file.kind == CandleKind::Futures);
     let kind = match settings.data.market {
-        Market::Spot => CandleKind::Spot,
         Market::Futures => CandleKind::Futures,
         Market::Auto if futures => CandleKind::Futures,
-        Market::Auto => CandleKind::Spot,
+        Market::Spot | Market::Auto => CandleKind::Spot,
     };
     let mut chosen = BTreeMap::new();
     let mut other = Vec::new();

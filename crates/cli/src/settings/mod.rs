@@ -147,6 +147,7 @@ fn resolve(named: Option<&str>, layers: &[Layer]) -> Result<Settings, Stop> {
     Ok(settings)
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the form `map_err` wants")]
 fn invalid(error: dataset::DatasetError) -> Stop {
     let stop = Stop::new(Exit::Usage, format!("[dataset] {error}"));
     match error.hint() {

@@ -253,7 +253,7 @@ mod tests {
         let mut seen = Vec::new();
         let endpoint = Some(hub.endpoint.as_str());
         let result = fetch("org/tiny", None, file, models, endpoint, &mut |p| {
-            seen.push(p)
+            seen.push(p);
         });
         (result, seen)
     }

