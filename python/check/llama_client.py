@@ -6,10 +6,11 @@ Needs the wheel named in requirements.txt and nothing else. The request:
 
     {"model": "base.gguf", "adapter": "adapter.gguf" or null, "scale": 1.0,
      "prompts": [{"id": "a", "tokens": [1, 2, 3]}], "max_tokens": 60, "threads": 2,
-     "n_probs": 10, "stop_tokens": [2], "cache_type": "f16" or "f32"}
+     "n_probs": 10, "stop_tokens": [2], "cache_type": "f16" or "f32",
+     "progress": "progress.txt" or null}
 
-`scale`, `max_tokens`, `threads`, `n_probs`, `stop_tokens` and `cache_type` may be left
-out. `cache_type` is the precision of cached keys and values: f16 is llama.cpp's default,
+`scale`, `max_tokens`, `threads`, `n_probs`, `stop_tokens`, `cache_type` and `progress`
+may be left out. The file `progress` grows by one line with every answer. `cache_type` is the precision of cached keys and values: f16 is llama.cpp's default,
 f32 (without its fused attention) is as exact as it gets. The response, written to a
 temporary name and renamed:
 
@@ -46,7 +47,7 @@ import time
 LIBRARY = "xllamacpp"
 DEFAULTS = {
     "adapter": None, "scale": 1.0, "max_tokens": 60, "threads": 2, "n_probs": 10,
-    "stop_tokens": [], "cache_type": "f16",
+    "stop_tokens": [], "cache_type": "f16", "progress": None,
 }
 # llama.cpp reports float32; a greedy choice may trail the top entry by rounding only.
 GREEDY_SLACK = 1e-5
@@ -84,6 +85,7 @@ def read_request(path):
         "n_probs": is_count(request["n_probs"]),
         "stop_tokens": is_token_list(request["stop_tokens"]),
         "cache_type": request["cache_type"] in ("f16", "f32"),
+        "progress": request["progress"] is None or isinstance(request["progress"], str),
     }
     for name, good in checks.items():
         if not good:
@@ -197,8 +199,13 @@ def run(request):
     started = time.monotonic()
     server = start_server(llama, request)
     loaded = time.monotonic()
-    results = [complete(server, request, prompt) for prompt in request["prompts"]]
-    settings = {name: request[name] for name in DEFAULTS if name != "adapter"}
+    results = []
+    for prompt in request["prompts"]:
+        results.append(complete(server, request, prompt))
+        if request["progress"] is not None:
+            with open(request["progress"], "a", encoding="utf-8") as file:
+                file.write(f"{len(results)}\n")
+    settings = {name: request[name] for name in DEFAULTS if name not in ("adapter", "progress")}
     return {
         "library": LIBRARY, "version": llama.__version__, "system": llama.get_system_info(),
         "settings": settings, "load_seconds": round(loaded - started, 3),

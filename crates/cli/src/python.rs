@@ -48,9 +48,11 @@ impl Environment {
                 "bin/python"
             }),
         };
-        if fs::read_to_string(&stamp).is_ok_and(|text| text == requirements)
-            && made.interpreter.exists()
-        {
+        let usable = || {
+            fs::read_to_string(&stamp).is_ok_and(|text| text == requirements)
+                && made.interpreter.exists()
+        };
+        if usable() {
             return Ok(made);
         }
         let parent = cache.join("python");
@@ -60,24 +62,36 @@ impl Environment {
             .tempdir_in(&parent)
             .with_context(|| format!("cannot create a directory in `{}`", parent.display()))?;
         build(&base, building.path(), requirements)?;
+        // Another foretune may have made the same environment meanwhile and be using it.
+        if usable() {
+            return Ok(made);
+        }
         if home.exists() {
             fs::remove_dir_all(&home)
                 .with_context(|| format!("cannot replace `{}`", home.display()))?;
         }
-        fs::rename(building.path(), &home)
-            .with_context(|| format!("cannot create `{}`", home.display()))?;
-        Ok(made)
+        match fs::rename(building.path(), &home) {
+            Err(_) if usable() => Ok(made),
+            renamed => renamed
+                .with_context(|| format!("cannot create `{}`", home.display()))
+                .map(|()| made),
+        }
     }
 
     /// Runs the script at `script` with `arguments` and returns whether it ended
-    /// well, and what it wrote to standard error.
+    /// well, and what it wrote to standard error. `tick` is called now and then.
     ///
     /// # Errors
     /// When it cannot be started, or on Ctrl-C.
-    pub(crate) fn run(&self, script: &Path, arguments: &[&Path]) -> anyhow::Result<(bool, String)> {
+    pub(crate) fn run(
+        &self,
+        script: &Path,
+        arguments: &[&Path],
+        tick: &mut dyn FnMut(),
+    ) -> anyhow::Result<(bool, String)> {
         let mut command = Command::new(&self.interpreter);
         command.arg("-I").arg(script).args(arguments);
-        let output = finish(command, "")?;
+        let output = finish(command, "", tick)?;
         Ok((output.success, tail(&output.stderr)))
     }
 }
@@ -121,13 +135,13 @@ fn interpreter() -> Result<PathBuf, Stop> {
 fn version(python: &Path) -> anyhow::Result<String> {
     let mut command = Command::new(python);
     command.args(["-c", "import sys; print('%d.%d' % sys.version_info[:2])"]);
-    Ok(finish(command, "")?.stdout.trim().to_owned())
+    Ok(finish(command, "", &mut || ())?.stdout.trim().to_owned())
 }
 
 fn build(base: &Path, home: &Path, requirements: &str) -> anyhow::Result<()> {
     let mut command = Command::new(base);
     command.args([OsStr::new("-m"), OsStr::new("venv"), home.as_os_str()]);
-    let output = finish(command, "")?;
+    let output = finish(command, "", &mut || ())?;
     if !output.success {
         return Err(Stop::new(
             Exit::Environment,
@@ -161,7 +175,7 @@ fn build(base: &Path, home: &Path, requirements: &str) -> anyhow::Result<()> {
     ]);
     command.args(["--no-input", "--only-binary", ":all:", "--requirement"]);
     command.arg(&pending);
-    let output = finish(command, "")?;
+    let output = finish(command, "", &mut || ())?;
     if !output.success {
         return Err(Stop::new(
             Exit::Environment,
@@ -174,7 +188,7 @@ fn build(base: &Path, home: &Path, requirements: &str) -> anyhow::Result<()> {
 }
 
 /// Runs a process to its end, polling for Ctrl-C, with its streams collected.
-fn finish(mut command: Command, input: &str) -> anyhow::Result<Output> {
+fn finish(mut command: Command, input: &str, tick: &mut dyn FnMut()) -> anyhow::Result<Output> {
     let name = command.get_program().to_string_lossy().into_owned();
     let mut child = command
         .stdin(Stdio::piped())
@@ -188,7 +202,7 @@ fn finish(mut command: Command, input: &str) -> anyhow::Result<Output> {
     let writer = thread::spawn(move || stdin.map(|mut pipe| pipe.write_all(input.as_bytes())));
     let stdout = collect(child.stdout.take());
     let stderr = collect(child.stderr.take());
-    let status = wait(&mut child)?;
+    let status = wait(&mut child, tick)?;
     let _ = writer.join();
     Ok(Output {
         success: status,
@@ -197,7 +211,7 @@ fn finish(mut command: Command, input: &str) -> anyhow::Result<Output> {
     })
 }
 
-fn wait(child: &mut Child) -> anyhow::Result<bool> {
+fn wait(child: &mut Child, tick: &mut dyn FnMut()) -> anyhow::Result<bool> {
     loop {
         if let Some(status) = child.try_wait().context("cannot wait for Python")? {
             return Ok(status.success());
@@ -207,6 +221,7 @@ fn wait(child: &mut Child) -> anyhow::Result<bool> {
             let _ = child.wait();
             return Err(interrupt::stopped().into());
         }
+        tick();
         thread::sleep(POLL);
     }
 }
@@ -248,7 +263,7 @@ mod tests {
     fn a_process_gets_its_input_and_gives_both_streams() {
         let mut command = Command::new("sh");
         command.args(["-c", "cat; echo oops >&2; exit 3"]);
-        let output = finish(command, "hello").unwrap();
+        let output = finish(command, "hello", &mut || ()).unwrap();
         assert!(!output.success);
         assert_eq!(
             (output.stdout.as_str(), output.stderr.as_str()),

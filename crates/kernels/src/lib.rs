@@ -18,6 +18,7 @@ pub mod matmul;
 pub mod norm;
 pub mod rotary;
 pub mod swiglu;
+mod tile;
 
 /// Rows handled by one task of a row-parallel kernel; fixed, so that the cut never depends on the
 /// number of threads.

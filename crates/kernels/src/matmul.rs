@@ -1,24 +1,35 @@
 //! Matrix products over strided f32 views, serial and parallel.
 //!
-//! The arithmetic is the `gemm-f32` crate's (the f32 part of `gemm`, alone because the other number
-//! types would take most of the build), which picks AVX-512, AVX2, NEON or plain code at run time.
-//! The parallel form cuts the result into pieces whose size depends on the shape
-//! alone and gives each piece to one thread, so results never depend on the number of threads.
+//! Broad products go through the register tiles of [`crate::tile`], slender ones through the
+//! `gemm-f32` crate (the f32 part of `gemm`, alone because the other number types would take most
+//! of the build); both pick AVX-512, AVX2, NEON or plain code at run time. The parallel form cuts
+//! the result into pieces whose size depends on the shape alone and gives each piece to one
+//! thread, so results never depend on the number of threads.
 
+use crate::tile;
 use rayon::prelude::*;
 use std::ops::Range;
 
 /// Multiply-add pairs below which a product is not worth handing to other threads.
 const PARALLEL_FROM: usize = 1 << 18;
 
+/// Rows, columns and depth from which copying the right operand into panels pays.
+const TILED_FROM: usize = 16;
+
+/// Returns whether the product goes to the register tiles of [`crate::tile`]; the `gemm-f32` crate
+/// is better at slender ones.
+fn is_tiled(m: usize, n: usize, k: usize) -> bool {
+    m.min(n).min(k) > TILED_FROM
+}
+
 /// A read-only view of an f32 matrix: element (r, c) is `data[r * row_stride + c * col_stride]`.
 #[derive(Clone, Copy, Debug)]
 pub struct Mat<'a> {
-    data: &'a [f32],
-    rows: usize,
-    cols: usize,
-    row_stride: usize,
-    col_stride: usize,
+    pub(crate) data: &'a [f32],
+    pub(crate) rows: usize,
+    pub(crate) cols: usize,
+    pub(crate) row_stride: usize,
+    pub(crate) col_stride: usize,
 }
 
 impl<'a> Mat<'a> {
@@ -156,6 +167,7 @@ pub fn matmul_parallel(c: &mut MatMut<'_>, write: Write, alpha: f32, a: Mat<'_>,
     let pointer = Shared(c.data.as_mut_ptr());
     let (rows, row_stride, cols) = (c.rows, c.row_stride, c.cols);
     let across = cols.div_ceil(width);
+    let tiled = is_tiled(rows, cols, a.cols);
     (0..rows.div_ceil(height) * across)
         .into_par_iter()
         .for_each(|index| {
@@ -164,22 +176,41 @@ pub fn matmul_parallel(c: &mut MatMut<'_>, write: Write, alpha: f32, a: Mat<'_>,
                 rows: down..(down + height).min(rows),
                 cols: right..(right + width).min(cols),
             };
-            product(pointer.get(), row_stride, &piece, write, alpha, a, b);
+            if tiled {
+                let piece = tile::Piece {
+                    c: pointer.get(),
+                    c_stride: row_stride,
+                    rows: piece.rows,
+                    cols: piece.cols,
+                    write,
+                    alpha,
+                    a,
+                    b,
+                };
+                // SAFETY: pieces are disjoint parts of the exclusively borrowed result.
+                #[expect(unsafe_code, reason = "disjoint pieces of one borrowed matrix")]
+                unsafe {
+                    piece.run();
+                }
+            } else {
+                product(pointer.get(), row_stride, &piece, write, alpha, a, b);
+            }
         });
 }
 
 /// Returns the rows and columns of the result that one task computes; a function of the shape
-/// alone. The sizes are multiples of the widest kernel's tile (64 columns, 6 rows).
+/// alone. 48 columns are a whole number of tiles at every register width.
 fn piece_shape(m: usize, n: usize, k: usize) -> (usize, usize) {
-    const WIDTH: usize = 192;
-    const HEIGHT: usize = 240;
     if m * n * k < PARALLEL_FROM {
         return (m, n);
     }
-    if n <= WIDTH {
-        return (HEIGHT / 2, n.div_ceil(2).next_multiple_of(64).min(n));
+    if is_tiled(m, n, k) {
+        return (384, 48);
     }
-    (HEIGHT, WIDTH)
+    if n <= 192 {
+        return (120, n.div_ceil(2).next_multiple_of(64).min(n));
+    }
+    (240, 192)
 }
 
 fn check(c: &MatMut<'_>, a: Mat<'_>, b: Mat<'_>) {

@@ -153,7 +153,7 @@ pub(crate) fn check(
         adapter_gguf,
         &prompts,
         settings,
-        "f16",
+        Pass::Served,
     )?;
     let folder = tempfile::Builder::new()
         .prefix("foretune-f32-")
@@ -169,7 +169,7 @@ pub(crate) fn check(
         adapter_gguf,
         &prompts,
         settings,
-        "f32",
+        Pass::Exact,
     )?;
     let mut answers = Vec::with_capacity(examples.len());
     for (((example, generated), reply), served) in examples
@@ -203,6 +203,13 @@ fn environment() -> anyhow::Result<Environment> {
     Environment::prepare(&cache, "llama-cpp", bundled::LLAMA_REQUIREMENTS)
 }
 
+/// Which of the two passes; the exact one keeps its cache in f32.
+#[derive(Clone, Copy)]
+enum Pass {
+    Served,
+    Exact,
+}
+
 fn ask(
     environment: &Environment,
     base: &Base,
@@ -210,7 +217,7 @@ fn ask(
     adapter_gguf: &Path,
     prompts: &[Vec<u32>],
     settings: &Check,
-    cache_type: &str,
+    pass: Pass,
 ) -> anyhow::Result<Response> {
     let folder = tempfile::Builder::new()
         .prefix("foretune-check-")
@@ -219,6 +226,7 @@ fn ask(
     let script = folder.path().join("llama_client.py");
     let request_path = folder.path().join("request.json");
     let response_path = folder.path().join("response.json");
+    let progress_path = folder.path().join("progress.txt");
     files::write(&script, bundled::LLAMA_CLIENT.as_bytes())?;
     let numbered: Vec<_> = prompts
         .iter()
@@ -233,11 +241,27 @@ fn ask(
         "max_tokens": settings.max_new_tokens,
         "threads": threads,
         "n_probs": ALTERNATIVES,
-        "cache_type": cache_type,
+        "cache_type": match pass {
+            Pass::Served => "f16",
+            Pass::Exact => "f32",
+        },
         "stop_tokens": base.text.stop,
+        "progress": &progress_path,
     });
     files::write_json(&request_path, &request)?;
-    let (_, complaint) = environment.run(&script, &[&request_path, &response_path])?;
+    let title = match pass {
+        Pass::Served => "llama.cpp on the base as shipped",
+        Pass::Exact => "llama.cpp on an f32 copy",
+    };
+    let mut bar = Progress::start(title, "prompts", Some(prompts.len() as u64));
+    let mut tick = || {
+        // The file appears with the first answer.
+        let answered = std::fs::read(&progress_path).unwrap_or_default();
+        bar.set(answered.iter().filter(|byte| **byte == b'\n').count() as u64);
+    };
+    let ran = environment.run(&script, &[&request_path, &response_path], &mut tick);
+    bar.finish();
+    let (_, complaint) = ran?;
     let failed = |message: String| Stop::new(Exit::Environment, message);
     let bytes = std::fs::read(&response_path)
         .map_err(|_| failed(format!("the llama.cpp client gave no answer: {complaint}")))?;

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::support::{Run, check, foretune, run, tiny};
+use crate::support::{Run, check, finish, foretune, run, tiny};
 use serde_json::Value;
 
 /// Short enough for seconds, long enough for every step to have something to do.
@@ -255,4 +255,60 @@ fn a_resumed_training_equals_an_uninterrupted_one() {
         &format!("train sft --out whole --resume {SHORT} --set train.seed=99"),
     );
     check(&changed, 2, &["checkpoint", "hint:"]);
+}
+
+/// llama.cpp, from its wheel, loads the base and the exported adapter and answers as we do. A
+/// machine without python3, pip or network says so and goes on.
+#[test]
+fn llama_cpp_answers_as_we_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    tiny::write_gguf(&at.join("model.gguf"));
+    // The random model neither writes the form nor is asked to; every adapter matrix is trained,
+    // on every projection, so that a wrongly permuted or scaled one shows.
+    let settings = "--set check.form_rate=0 --set check.max_new_tokens=24 --set check.prompts=6";
+    let all = "--set train.targets=[\"q_proj\",\"k_proj\",\"v_proj\",\"o_proj\",\"gate_proj\",\"up_proj\",\"down_proj\"]";
+    check(
+        &run(at, "dataset build --world planted --blocks 120 --out data"),
+        0,
+        &[],
+    );
+    check(
+        &run(
+            at,
+            &format!(
+                "train sft --dataset data --out run --steps 12 --model model.gguf \
+                 --set train.batch_size=4 --set train.learning_rate=2e-2 \
+                 --set train.validation_examples=6 {all}"
+            ),
+        ),
+        0,
+        &[],
+    );
+    check(&run(at, "export lora-gguf run"), 0, &[]);
+    let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("llama-cache");
+    let arguments = format!("check run --json {settings}");
+    let mut command = foretune(at);
+    command
+        .args(arguments.split_whitespace())
+        .env("FORETUNE_CACHE", &cache);
+    let compared = finish(&mut command);
+    if compared.code == 6 {
+        skipped(&compared.stderr);
+        return;
+    }
+    check(&compared, 0, &[]);
+    let outcome = json(&compared);
+    assert_eq!(outcome["prompts"], 6, "{outcome}");
+    assert_eq!(outcome["mismatches"], 0, "{outcome}");
+    // Ties end a comparison early; most answers must have been compared to their end.
+    let exact = outcome["exact"].as_u64().unwrap();
+    assert!(exact >= 3, "{outcome}");
+}
+
+/// Says on the terminal, past the test harness's capture, what was not tested and why.
+fn skipped(reason: &str) {
+    use std::io::Write;
+    let mut terminal = std::io::stderr();
+    let _ = writeln!(terminal, "SKIPPED llama_cpp_answers_as_we_do: {reason}");
 }

@@ -7,5 +7,6 @@
 
 mod bad_input;
 mod flow;
+mod readme;
 mod support;
 mod usage;

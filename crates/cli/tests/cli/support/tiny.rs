@@ -8,6 +8,7 @@ use std::path::Path;
 
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::{Map, Value, json};
+use weights::gguf::{Array, Tensor, TensorType, Value as Meta};
 
 const HIDDEN: usize = 32;
 const INTERMEDIATE: usize = 64;
@@ -15,6 +16,7 @@ const LAYERS: usize = 2;
 const HEADS: usize = 4;
 const KV_HEADS: usize = 2;
 const SPECIAL: [&str; 3] = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"];
+const SEED: u64 = 0x2545_F491_4F6C_DD1D;
 const TEMPLATE: &str = "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}";
 
 /// Writes the model into `folder`, which must exist.
@@ -29,6 +31,80 @@ pub(crate) fn write(folder: &Path) {
 pub(crate) fn write_without_template(folder: &Path) {
     write(folder);
     write_json(folder, "tokenizer_config.json", &tokenizer_config(false));
+}
+
+/// Writes a model of the same size as a GGUF file, as llama.cpp loads it.
+pub(crate) fn write_gguf(path: &Path) {
+    let number = |value: usize| Meta::U32(value as u32);
+    let text = |value: &str| Meta::String(value.to_owned());
+    let mut tokens: Vec<String> = SPECIAL.iter().map(|name| (*name).to_owned()).collect();
+    tokens.extend(byte_letters().into_iter().map(String::from));
+    // llama.cpp wants at least one merge.
+    tokens.push("th".to_owned());
+    let types: Vec<i32> = (0..tokens.len())
+        .map(|id| if id < SPECIAL.len() { 3 } else { 1 })
+        .collect();
+    let count = tokens.len();
+    let metadata = [
+        ("general.architecture", text("llama")),
+        ("general.name", text("tiny")),
+        ("llama.context_length", number(4096)),
+        ("llama.embedding_length", number(HIDDEN)),
+        ("llama.block_count", number(LAYERS)),
+        ("llama.feed_forward_length", number(INTERMEDIATE)),
+        ("llama.attention.head_count", number(HEADS)),
+        ("llama.attention.head_count_kv", number(KV_HEADS)),
+        ("llama.attention.layer_norm_rms_epsilon", Meta::F32(1e-5)),
+        ("llama.rope.freq_base", Meta::F32(10000.0)),
+        ("llama.rope.dimension_count", number(HIDDEN / HEADS)),
+        ("llama.vocab_size", number(count)),
+        ("tokenizer.ggml.model", text("gpt2")),
+        ("tokenizer.ggml.pre", text("smollm")),
+        ("tokenizer.ggml.tokens", Meta::Array(Array::String(tokens))),
+        ("tokenizer.ggml.token_type", Meta::Array(Array::I32(types))),
+        (
+            "tokenizer.ggml.merges",
+            Meta::Array(Array::String(vec!["t h".to_owned()])),
+        ),
+        ("tokenizer.ggml.bos_token_id", number(1)),
+        ("tokenizer.ggml.eos_token_id", number(2)),
+        ("tokenizer.ggml.add_bos_token", Meta::Bool(false)),
+        ("tokenizer.chat_template", text(TEMPLATE)),
+    ];
+    let head = HIDDEN / HEADS;
+    let mut shapes = vec![
+        ("token_embd".to_owned(), vec![count, HIDDEN]),
+        ("output_norm".to_owned(), vec![HIDDEN]),
+    ];
+    for layer in 0..LAYERS {
+        let mut add = |name: &str, shape: Vec<usize>| {
+            shapes.push((format!("blk.{layer}.{name}"), shape));
+        };
+        add("attn_norm", vec![HIDDEN]);
+        add("ffn_norm", vec![HIDDEN]);
+        add("attn_q", vec![HEADS * head, HIDDEN]);
+        add("attn_k", vec![KV_HEADS * head, HIDDEN]);
+        add("attn_v", vec![KV_HEADS * head, HIDDEN]);
+        add("attn_output", vec![HIDDEN, HEADS * head]);
+        add("ffn_gate", vec![INTERMEDIATE, HIDDEN]);
+        add("ffn_up", vec![INTERMEDIATE, HIDDEN]);
+        add("ffn_down", vec![HIDDEN, INTERMEDIATE]);
+    }
+    let mut state = SEED;
+    let tensors: Vec<Tensor<'_>> = shapes
+        .into_iter()
+        .map(|(name, shape)| Tensor {
+            name: format!("{name}.weight"),
+            tensor_type: TensorType::F32,
+            bytes: random(&shape, &mut state).into(),
+            shape,
+        })
+        .collect();
+    let metadata = metadata
+        .into_iter()
+        .map(|(key, value)| (key.to_owned(), value))
+        .collect();
+    weights::gguf::write(path, &metadata, &tensors).unwrap();
 }
 
 fn write_json(folder: &Path, name: &str, value: &Value) {
@@ -128,15 +204,11 @@ fn weights() -> Vec<u8> {
         add("mlp.up_proj", vec![INTERMEDIATE, HIDDEN]);
         add("mlp.down_proj", vec![HIDDEN, INTERMEDIATE]);
     }
-    let mut state = 0x2545_F491_4F6C_DD1D_u64;
+    let mut state = SEED;
     let data: Vec<(String, Vec<usize>, Vec<u8>)> = shapes
         .into_iter()
         .map(|(name, shape)| {
-            let values = (0..shape.iter().product()).map(|_| {
-                let noise = uniform(&mut state) * 0.2;
-                if shape.len() == 1 { 1.0 + noise } else { noise }
-            });
-            let bytes = values.flat_map(f32::to_le_bytes).collect();
+            let bytes = random(&shape, &mut state);
             (name, shape, bytes)
         })
         .collect();
@@ -147,6 +219,17 @@ fn weights() -> Vec<u8> {
         )
     });
     safetensors::serialize(views, None).unwrap()
+}
+
+/// Small numbers for a matrix, about one for a norm.
+fn random(shape: &[usize], state: &mut u64) -> Vec<u8> {
+    (0..shape.iter().product())
+        .flat_map(|_| {
+            let noise = uniform(state) * 0.2;
+            let value: f32 = if shape.len() == 1 { 1.0 + noise } else { noise };
+            value.to_le_bytes()
+        })
+        .collect()
 }
 
 /// Xorshift64*, in -1..1: the test wants any fixed numbers, not good ones.
