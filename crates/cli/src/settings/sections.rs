@@ -84,8 +84,8 @@ pub(crate) struct Evaluate {
 impl Default for Evaluate {
     fn default() -> Self {
         Self {
-            max_decisions: 180,
-            calibration_decisions: 80,
+            max_decisions: 150,
+            calibration_decisions: 60,
             calibration_l2: 1.0,
             logistic_l2: 1.0,
             replicates: 2000,
