@@ -45,12 +45,43 @@ impl Decoder {
     ) -> Result<Vec<f32>, ModelError> {
         let mut activations = Activations::default();
         let x = self.forward(Some(adapted), batch, Keep::All(&mut activations))?;
-        let (losses, mut dx) = self.head_backward(&x, targets);
+        let (losses, dx) = self.head_backward(&x, targets);
         drop(x);
-        while let Some(saved) = activations.layers.pop() {
-            let index = activations.layers.len();
-            self.layer_backward(index, adapted, batch, saved, &mut dx, gradients);
-        }
+        self.layers_backward(adapted, batch, activations, dx, gradients);
+        Ok(losses)
+    }
+
+    /// As [`Self::loss_and_gradients`], for losses whose weights depend on the outcome: `weigh` is
+    /// given every target's cross-entropy and returns the factor of each, which replaces the
+    /// target's own. The output head is computed twice, the layers once.
+    ///
+    /// # Errors
+    /// If a token or position is out of range.
+    ///
+    /// # Panics
+    /// If a target names a row outside the batch, `gradients` has another shape or `weigh` returns
+    /// another number of factors.
+    pub fn loss_and_gradients_by(
+        &self,
+        adapted: Adapted<'_>,
+        batch: &Batch,
+        targets: &[Target],
+        weigh: &mut dyn FnMut(&[f32]) -> Vec<f32>,
+        gradients: &mut Lora,
+    ) -> Result<Vec<f32>, ModelError> {
+        let mut activations = Activations::default();
+        let x = self.forward(Some(adapted), batch, Keep::All(&mut activations))?;
+        let losses = self.head_losses(&x, targets);
+        let factors = weigh(&losses);
+        assert_eq!(factors.len(), targets.len(), "one factor for each target");
+        let weighted: Vec<Target> = targets
+            .iter()
+            .zip(factors)
+            .map(|(target, weight)| Target { weight, ..*target })
+            .collect();
+        let (_, dx) = self.head_backward(&x, &weighted);
+        drop(x);
+        self.layers_backward(adapted, batch, activations, dx, gradients);
         Ok(losses)
     }
 
@@ -65,18 +96,45 @@ impl Decoder {
         targets: &[Target],
     ) -> Result<Vec<f32>, ModelError> {
         let x = self.forward(lora.map(Adapted::plain), batch, Keep::Nothing)?;
+        Ok(self.head_losses(&x, targets))
+    }
+
+    fn head_losses(&self, x: &[f32], targets: &[Target]) -> Vec<f32> {
         let v = self.config().vocab_size;
         let mut losses = Vec::with_capacity(targets.len());
         for chunk in targets.chunks(HEAD_ROWS) {
             let rows: Vec<usize> = chunk.iter().map(|target| target.row).collect();
-            let (_, normed, _) = self.final_rows(&x, &rows);
+            let (_, normed, _) = self.final_rows(x, &rows);
             let mut logits = vec![0.0; chunk.len() * v];
             self.logits_of(&normed, &mut logits);
             for (row, target) in logits.chunks_exact(v).zip(chunk) {
                 losses.push(kernels::cross_entropy::log_sum_exp(row) - row[target.token as usize]);
             }
         }
-        Ok(losses)
+        losses
+    }
+
+    fn layers_backward(
+        &self,
+        adapted: Adapted<'_>,
+        batch: &Batch,
+        mut activations: Activations,
+        mut dx: Vec<f32>,
+        gradients: &mut Lora,
+    ) {
+        let mut scratch = Scratch::default();
+        while let Some(mut saved) = activations.layers.pop() {
+            let index = activations.layers.len();
+            let run = Back {
+                layer: &self.layers[index],
+                index,
+                adapted,
+                row_keys: &batch.row_keys,
+                gradients,
+            };
+            self.layer_backward(run, batch, &mut saved, &mut dx, &mut scratch);
+            self.pool.give(saved);
+        }
     }
 
     /// Returns the losses and the gradient with respect to the residual stream [T, C].
@@ -111,17 +169,18 @@ impl Decoder {
         (losses, dx)
     }
 
-    /// Turns `dx` from the gradient after layer `index` into the one before it.
+    /// Turns `dx` from the gradient after a layer into the one before it.
     fn layer_backward(
         &self,
-        index: usize,
-        adapted: Adapted<'_>,
+        mut back: Back<'_>,
         batch: &Batch,
-        saved: Saved,
+        saved: &mut Saved,
         dx: &mut [f32],
-        gradients: &mut Lora,
+        scratch: &mut Scratch,
     ) {
-        let layer = &self.layers[index];
+        let (layer, first) = (back.layer, back.index == 0);
+        let (lora, index) = (back.adapted.lora, back.index);
+        let low_rank = |projection| lora.pair(index, projection).is_some();
         let Saved {
             x,
             rstd_attention,
@@ -132,119 +191,103 @@ impl Decoder {
             lse,
             middle,
             rstd_feed_forward,
-            mut gate,
-            mut up,
+            gate,
+            up,
             z,
         } = saved;
-        let mut back = Back {
-            layer,
-            index,
-            adapted,
-            row_keys: &batch.row_keys,
-            z: &z,
-            gradients,
+        let Scratch {
+            normed,
+            dnormed,
+            product,
+            dproduct,
+            dattention,
+            dq,
+            dk,
+            dv,
+        } = scratch;
+        for (buffer, length) in [
+            (&mut *normed, x.len()),
+            (&mut *dnormed, x.len()),
+            (&mut *product, gate.len()),
+            (&mut *dproduct, gate.len()),
+            (&mut *dattention, attention.len()),
+            (&mut *dq, q.len()),
+        ] {
+            // All of it is overwritten.
+            buffer.resize(length, 0.0);
+        }
+        for (buffer, length) in [(&mut *dk, k.len()), (&mut *dv, v.len())] {
+            // These are added to.
+            buffer.clear();
+            buffer.resize(length, 0.0);
+        }
+        let mut run = |projection, x: &[f32], dy: &[f32], dx: Option<(&mut [f32], Write)>| {
+            back.run(projection, (x, &z[projection as usize]), dy, dx);
         };
-        let mut normed = vec![0.0; x.len()];
-        let mut dnormed = vec![0.0; x.len()];
 
-        let mut product = vec![0.0; gate.len()];
-        if back.has(Projection::Down) {
-            swiglu_forward(&gate, &up, &mut product);
+        if low_rank(Projection::Down) {
+            swiglu_forward(gate, up, product);
         }
-        let mut dproduct = vec![0.0; gate.len()];
-        back.run(
-            Projection::Down,
-            &product,
-            dx,
-            Some((&mut dproduct, Write::Set)),
-        );
-        drop(product);
-        swiglu_backward(&dproduct, &mut gate, &mut up);
-        drop(dproduct);
-        if back.has(Projection::Gate) || back.has(Projection::Up) {
-            rms_norm_again(
-                &middle,
-                &layer.feed_forward_norm,
-                &rstd_feed_forward,
-                &mut normed,
-            );
+        run(Projection::Down, product, dx, Some((dproduct, Write::Set)));
+        swiglu_backward(dproduct, gate, up);
+        if low_rank(Projection::Gate) || low_rank(Projection::Up) {
+            let weight = &layer.feed_forward_norm;
+            rms_norm_again(middle, weight, rstd_feed_forward, normed);
         }
-        back.run(
-            Projection::Gate,
-            &normed,
-            &gate,
-            Some((&mut dnormed, Write::Set)),
-        );
-        back.run(
-            Projection::Up,
-            &normed,
-            &up,
-            Some((&mut dnormed, Write::Add)),
-        );
-        rms_norm_backward(
-            &middle,
-            &layer.feed_forward_norm,
-            &rstd_feed_forward,
-            &dnormed,
-            dx,
-        );
+        run(Projection::Gate, normed, gate, Some((dnormed, Write::Set)));
+        run(Projection::Up, normed, up, Some((dnormed, Write::Add)));
+        let weight = &layer.feed_forward_norm;
+        rms_norm_backward(middle, weight, rstd_feed_forward, dnormed, dx);
 
-        let mut dattention = vec![0.0; attention.len()];
-        back.run(
+        run(
             Projection::Output,
-            &attention,
+            attention,
             dx,
-            Some((&mut dattention, Write::Set)),
+            Some((dattention, Write::Set)),
         );
-        let (mut dq, mut dk, mut dv) = (vec![0.0; q.len()], vec![0.0; k.len()], vec![0.0; v.len()]);
         attention_backward(
             self.heads(),
             &batch.segments,
-            (&q, &k, &v),
-            (&attention, &lse),
-            &dattention,
-            (&mut dq, &mut dk, &mut dv),
+            (q, k, v),
+            (attention, lse),
+            dattention,
+            (dq, dk, dv),
         );
         let config = self.config();
+        let positions = &batch.positions;
         self.rotary
-            .apply(&mut dq, &batch.positions, config.num_heads, Turn::Backward);
-        self.rotary.apply(
-            &mut dk,
-            &batch.positions,
-            config.num_kv_heads,
-            Turn::Backward,
-        );
-        let low_rank = [Projection::Query, Projection::Key, Projection::Value];
-        if low_rank.into_iter().any(|projection| back.has(projection)) {
-            rms_norm_again(&x, &layer.attention_norm, &rstd_attention, &mut normed);
+            .apply(dq, positions, config.num_heads, Turn::Backward);
+        self.rotary
+            .apply(dk, positions, config.num_kv_heads, Turn::Backward);
+        let inputs = [Projection::Query, Projection::Key, Projection::Value];
+        if inputs.into_iter().any(low_rank) {
+            rms_norm_again(x, &layer.attention_norm, rstd_attention, normed);
         }
         // Nothing below the first layer is trained: its input needs no gradient.
-        if index == 0 {
-            back.run(Projection::Query, &normed, &dq, None);
-            back.run(Projection::Key, &normed, &dk, None);
-            back.run(Projection::Value, &normed, &dv, None);
+        if first {
+            run(Projection::Query, normed, dq, None);
+            run(Projection::Key, normed, dk, None);
+            run(Projection::Value, normed, dv, None);
             return;
         }
-        back.run(
-            Projection::Query,
-            &normed,
-            &dq,
-            Some((&mut dnormed, Write::Set)),
-        );
-        back.run(
-            Projection::Key,
-            &normed,
-            &dk,
-            Some((&mut dnormed, Write::Add)),
-        );
-        back.run(
-            Projection::Value,
-            &normed,
-            &dv,
-            Some((&mut dnormed, Write::Add)),
-        );
-        rms_norm_backward(&x, &layer.attention_norm, &rstd_attention, &dnormed, dx);
+        run(Projection::Query, normed, dq, Some((dnormed, Write::Set)));
+        run(Projection::Key, normed, dk, Some((dnormed, Write::Add)));
+        run(Projection::Value, normed, dv, Some((dnormed, Write::Add)));
+        rms_norm_backward(x, &layer.attention_norm, rstd_attention, dnormed, dx);
     }
+}
+
+/// Buffers of one layer's backward pass, used again by the next layer.
+#[derive(Default)]
+struct Scratch {
+    normed: Vec<f32>,
+    dnormed: Vec<f32>,
+    product: Vec<f32>,
+    dproduct: Vec<f32>,
+    dattention: Vec<f32>,
+    dq: Vec<f32>,
+    dk: Vec<f32>,
+    dv: Vec<f32>,
 }
 
 /// What every linear of a layer's backward pass needs.
@@ -253,25 +296,19 @@ struct Back<'a> {
     index: usize,
     adapted: Adapted<'a>,
     row_keys: &'a [u64],
-    z: &'a [Vec<f32>; 7],
     gradients: &'a mut Lora,
 }
 
 impl Back<'_> {
-    fn has(&self, projection: Projection) -> bool {
-        self.adapted.lora.pair(self.index, projection).is_some()
-    }
-
     fn run(
         &mut self,
         projection: Projection,
-        x: &[f32],
+        (x, z): (&[f32], &[f32]),
         dy: &[f32],
         dx: Option<(&mut [f32], Write)>,
     ) {
         let side = self.adapted.side(self.index, projection);
         let side = side.zip(self.gradients.pair_mut(self.index, projection));
-        let z = &self.z[projection as usize];
         linear_backward(
             self.layer.linear(projection),
             side,

@@ -2,6 +2,7 @@
 //! the configuration.
 
 use crate::ModelError;
+use crate::forward::Pool;
 use crate::lora::Projection;
 use kernels::attention::Heads;
 use kernels::rotary::RotaryTable;
@@ -39,6 +40,8 @@ pub struct Decoder {
     pub(crate) final_norm: Vec<f32>,
     head: Option<Vec<f32>>,
     pub(crate) rotary: RotaryTable,
+    /// Buffers of the layers' activations between two training passes.
+    pub(crate) pool: Pool,
 }
 
 impl std::fmt::Debug for Decoder {
@@ -132,7 +135,13 @@ impl Decoder {
             final_norm,
             head,
             rotary,
+            pool: Pool::default(),
         })
+    }
+
+    /// Frees the buffers that training passes keep for one another.
+    pub fn free_buffers(&self) {
+        self.pool.clear();
     }
 
     /// Returns the model's shape.

@@ -14,6 +14,8 @@ use kernels::matmul::{Mat, MatMut, Write, matmul_parallel};
 use kernels::norm::rms_norm_forward;
 use kernels::rotary::Turn;
 use kernels::swiglu::swiglu_forward;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use weights::ModelConfig;
 
 /// What one layer keeps for its backward pass; shapes in the field notes.
 #[derive(Default)]
@@ -36,6 +38,54 @@ pub(crate) struct Saved {
     pub(crate) up: Vec<f32>,
     /// Low-rank activations of each projection [T, R].
     pub(crate) z: [Vec<f32>; 7],
+}
+
+impl Saved {
+    /// Gives every buffer but those that are filled by copying its size for `t` rows. What a
+    /// buffer held is not cleared: all of it is overwritten.
+    fn fit(&mut self, config: &ModelConfig, t: usize) {
+        let queries = t * config.num_heads * config.head_dim;
+        let keys = t * config.num_kv_heads * config.head_dim;
+        for (buffer, length) in [
+            (&mut self.rstd_attention, t),
+            (&mut self.q, queries),
+            (&mut self.k, keys),
+            (&mut self.v, keys),
+            (&mut self.attention, queries),
+            (&mut self.lse, t * config.num_heads),
+            (&mut self.rstd_feed_forward, t),
+            (&mut self.gate, t * config.intermediate_size),
+            (&mut self.up, t * config.intermediate_size),
+        ] {
+            buffer.resize(length, 0.0);
+        }
+    }
+}
+
+/// Layers' buffers between two passes. Fresh memory costs a page fault every 4 KiB, which came to
+/// a twentieth of a training step.
+#[derive(Default)]
+pub(crate) struct Pool(Mutex<Vec<Saved>>);
+
+impl Pool {
+    fn take(&self) -> Saved {
+        self.list().pop().unwrap_or_default()
+    }
+
+    /// Keeps a layer's buffers for the next pass.
+    pub(crate) fn give(&self, saved: Saved) {
+        self.list().push(saved);
+    }
+
+    /// Frees everything; scoring needs other sizes than training.
+    pub(crate) fn clear(&self) {
+        self.list().clear();
+    }
+
+    fn list(&self) -> MutexGuard<'_, Vec<Saved>> {
+        // A list of buffers is in order whatever happened to its last user.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Activations of a whole forward pass.
@@ -121,32 +171,25 @@ impl Decoder {
         self.check(batch)?;
         let config = self.config();
         let (t, c, f) = (batch.len(), config.hidden_size, config.intermediate_size);
-        let (qw, kw) = (
-            config.num_heads * config.head_dim,
-            config.num_kv_heads * config.head_dim,
-        );
+        let kw = config.num_kv_heads * config.head_dim;
         let mut x = vec![0.0; t * c];
         for (row, token) in x.chunks_exact_mut(c).zip(&batch.tokens) {
             row.copy_from_slice(&self.embedding[*token as usize * c..][..c]);
         }
         let mut normed = vec![0.0; t * c];
+        let mut product = vec![0.0; t * f];
+        let mut spare = Saved::default();
         for (index, layer) in self.layers.iter().enumerate() {
             let run = |projection: Projection, x: &[f32], y: &mut [f32], write: Write| {
                 let side = adapted.and_then(|a| a.side(index, projection));
                 linear_forward(layer.linear(projection), side, &batch.row_keys, x, y, write)
             };
-            let mut saved = Saved {
-                rstd_attention: vec![0.0; t],
-                rstd_feed_forward: vec![0.0; t],
-                q: vec![0.0; t * qw],
-                k: vec![0.0; t * kw],
-                v: vec![0.0; t * kw],
-                attention: vec![0.0; t * qw],
-                lse: vec![0.0; t * config.num_heads],
-                gate: vec![0.0; t * f],
-                up: vec![0.0; t * f],
-                ..Saved::default()
+            let mut saved = if matches!(keep, Keep::All(_)) {
+                self.pool.take()
+            } else {
+                std::mem::take(&mut spare)
             };
+            saved.fit(config, t);
             let s = &mut saved;
             if matches!(keep, Keep::All(_)) {
                 s.x.clone_from(&x);
@@ -197,11 +240,12 @@ impl Decoder {
             rms_norm_forward(&x, &layer.feed_forward_norm, eps, &mut normed, rstd);
             s.z[4] = run(Projection::Gate, &normed, &mut s.gate, Write::Set);
             s.z[5] = run(Projection::Up, &normed, &mut s.up, Write::Set);
-            let mut product = vec![0.0; t * f];
             swiglu_forward(&s.gate, &s.up, &mut product);
             s.z[6] = run(Projection::Down, &product, &mut x, Write::Add);
             if let Keep::All(activations) = &mut keep {
                 activations.layers.push(saved);
+            } else {
+                spare = saved;
             }
         }
         Ok(x)

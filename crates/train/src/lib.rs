@@ -1,19 +1,24 @@
 #![forbid(unsafe_code)]
-//! Supervised fine-tuning of a low-rank adapter: batches, AdamW, schedule, checkpoints, run log.
+//! Training of a low-rank adapter, supervised ([`sft`](mod@sft)) and by preference
+//! ([`dpo`](mod@dpo)): batches, AdamW, schedule, checkpoints, run log.
 //!
 //! It deliberately computes no gradients (that is `model`'s) and prints nothing: progress goes to
 //! a callback, records to files in the run directory.
 
 pub mod adamw;
 pub mod checkpoint;
+pub mod dpo;
 mod error;
 mod micro_batch;
+mod run;
 pub mod schedule;
 pub mod settings;
 pub mod sft;
 pub mod validation;
 
+pub use dpo::{DpoEvent, DpoRecord, DpoSettings, DpoSummary, Pair, Reference, dpo};
 pub use error::TrainError;
+pub use run::{METRICS_NAME, RunFiles};
 pub use settings::SftSettings;
 pub use sft::{Event, StepRecord, Summary, sft};
 pub use validation::{Validation, ValidationRecord};

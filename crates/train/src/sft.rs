@@ -4,24 +4,14 @@
 //! all supervised tokens of the batch divided by their (weighted) number, so the cut changes
 //! nothing. Examples come in a seeded order, reshuffled every epoch.
 
-use crate::adamw::{AdamW, adamw_update, sum_of_squares};
-use crate::checkpoint::{self, State};
 use crate::micro_batch::{DecisionWeight, cut};
+use crate::run::{Fingerprint, Order, Run, RunFiles};
 use crate::schedule::cosine_with_warmup;
 use crate::{SftSettings, TrainError, Validation, ValidationRecord};
-use model::{Adapted, Decoder, Encoded, Lora};
-use rand::{Rng, SeedableRng};
-use rand_chacha::ChaCha8Rng;
+use model::{Decoder, Encoded, Lora};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
-use std::fs::{File, OpenOptions};
-use std::io::{BufRead, BufReader, Write};
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
 use std::time::Instant;
-
-/// Name of the log in a run directory, one JSON object a line.
-pub const METRICS_NAME: &str = "metrics.jsonl";
 
 /// One optimiser step.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -78,17 +68,6 @@ pub struct Summary {
     pub validations: Vec<ValidationRecord>,
 }
 
-/// Where a run keeps its files and what it continues.
-#[derive(Clone, Copy, Debug)]
-pub struct RunFiles<'a> {
-    /// The run directory; must exist.
-    pub directory: &'a Path,
-    /// Continue from the directory's checkpoint if there is one.
-    pub resume: bool,
-    /// sha256 of the base model, part of the run's fingerprint.
-    pub base_sha256: &'a str,
-}
-
 /// Trains `lora` on `examples`, in place.
 ///
 /// # Errors
@@ -110,7 +89,8 @@ pub fn sft(
     let validation = validation.map(|v| v.thinned(settings.validation_examples));
     let seen_in_all = settings.examples_seen(examples.len());
     let total_steps = seen_in_all.div_ceil(settings.batch_size);
-    let mut run = Run::open(lora, examples, settings, files)?;
+    let base = files.map_or("", |files| files.base_sha256);
+    let mut run = Run::open(lora, &fingerprint(examples, settings, base), files)?;
     let start = Instant::now();
     let mut training_seconds = 0.0;
     let mut process_tokens = 0usize;
@@ -152,7 +132,7 @@ pub fn sft(
             picked.iter().map(|i| (&examples[*i], *i as u64)).collect();
         let rate =
             settings.learning_rate * cosine_with_warmup(step, total_steps, settings.warmup_ratio);
-        let outcome = run.step(decoder, &batch, decision, settings, rate)?;
+        let outcome = optimise(&mut run, decoder, &batch, decision, settings, rate)?;
         training_seconds += began.elapsed().as_secs_f64();
         process_tokens += batch.iter().map(|(e, _)| e.tokens.len()).sum::<usize>();
         summary.rows += outcome.rows;
@@ -218,283 +198,51 @@ struct Outcome {
     rows: usize,
 }
 
-/// The state of a run together with its files.
-struct Run {
-    state: State,
-    gradients: Lora,
-    fingerprint: String,
-    directory: Option<PathBuf>,
-    log: Option<(PathBuf, File)>,
-}
-
-impl Run {
-    fn open(
-        lora: &Lora,
-        examples: &[Encoded],
-        settings: &SftSettings,
-        files: Option<RunFiles<'_>>,
-    ) -> Result<Self, TrainError> {
-        let zeros = lora.zeros_like();
-        let mut state = State {
-            step: 0,
-            lora: lora.clone(),
-            first: zeros.clone(),
-            second: zeros.clone(),
-        };
-        let mut run = Self {
-            state: state.clone(),
-            gradients: zeros,
-            fingerprint: String::new(),
-            directory: None,
-            log: None,
-        };
-        let Some(files) = files else { return Ok(run) };
-        run.fingerprint = fingerprint(examples, settings, files.base_sha256);
-        let path = files.directory.join(checkpoint::FILE_NAME);
-        if files.resume {
-            if let Some(found) = checkpoint::read(&path, &run.fingerprint, lora)? {
-                state = found;
-            }
-        } else if let Err(source) = std::fs::remove_file(&path)
-            && source.kind() != std::io::ErrorKind::NotFound
-        {
-            return Err(TrainError::File {
-                action: "remove",
-                path,
-                source,
-            });
-        }
-        run.state = state;
-        run.directory = Some(files.directory.to_path_buf());
-        let log_path = files.directory.join(METRICS_NAME);
-        let file = open_log(&log_path, run.state.step)?;
-        run.log = Some((log_path, file));
-        Ok(run)
-    }
-
-    fn step(
-        &mut self,
-        decoder: &Decoder,
-        batch: &[(&Encoded, u64)],
-        decision: DecisionWeight<'_>,
-        settings: &SftSettings,
-        rate: f64,
-    ) -> Result<Outcome, TrainError> {
-        let number = self.state.step + 1;
-        let not_finite = |what| TrainError::NotFinite {
-            what,
-            step: number,
-            examples: batch
-                .iter()
-                .map(|(e, _)| e.id.as_str())
-                .collect::<Vec<_>>()
-                .join(", "),
-        };
-        for slice in self.gradients.slices_mut() {
-            slice.fill(0.0);
-        }
-        let passes = cut(batch, settings.micro_batch_tokens, decision);
-        let total: f64 = passes
-            .iter()
-            .flat_map(|p| &p.targets)
-            .map(|t| f64::from(t.weight))
-            .sum();
-        let adapted = Adapted {
-            lora: &self.state.lora,
-            dropout_seed: Some(settings.seed ^ (number as u64).rotate_left(32)),
-        };
-        let (mut sum, mut count, mut rows) = (0.0f64, 0usize, 0usize);
-        for mut pass in passes {
-            for target in &mut pass.targets {
-                target.weight = (f64::from(target.weight) / total) as f32;
-            }
-            let losses = decoder.loss_and_gradients(
-                adapted,
-                &pass.batch,
-                &pass.targets,
-                &mut self.gradients,
-            )?;
-            sum += losses.iter().map(|l| f64::from(*l)).sum::<f64>();
-            count += losses.len();
-            rows += pass.batch.len();
-        }
-        let loss = sum / count as f64;
-        if !loss.is_finite() {
-            return Err(not_finite("loss"));
-        }
-        let norm = self
-            .gradients
-            .slices()
-            .iter()
-            .map(|g| sum_of_squares(g))
-            .sum::<f64>()
-            .sqrt();
-        if !norm.is_finite() {
-            return Err(not_finite("gradient"));
-        }
-        let limit = settings.max_gradient_norm;
-        // PyTorch's clip_grad_norm_ divides by the norm plus 1e-6.
-        let coefficient = if limit > 0.0 {
-            (limit / (norm + 1e-6)).min(1.0)
-        } else {
-            1.0
-        };
-        let rule = AdamW {
-            learning_rate: rate as f32,
-            beta1: settings.beta1 as f32,
-            beta2: settings.beta2 as f32,
-            eps: settings.eps as f32,
-            weight_decay: settings.weight_decay as f32,
-        };
-        let state = &mut self.state;
-        let parts = state
-            .lora
-            .slices_mut()
-            .into_iter()
-            .zip(self.gradients.slices_mut())
-            .zip(
-                state
-                    .first
-                    .slices_mut()
-                    .into_iter()
-                    .zip(state.second.slices_mut()),
-            );
-        for ((p, g), (m, v)) in parts {
-            if coefficient < 1.0 {
-                for x in g.iter_mut() {
-                    *x *= coefficient as f32;
-                }
-            }
-            adamw_update(rule, number as u64, p, g, m, v);
-        }
-        state.step = number;
-        Ok(Outcome {
-            loss,
-            gradient_norm: norm,
-            rows,
-        })
-    }
-
-    fn log(&mut self, record: &impl Serialize) -> Result<(), TrainError> {
-        let Some((path, file)) = &mut self.log else {
-            return Ok(());
-        };
-        let mut line = serde_json::to_string(record).map_err(|error| TrainError::File {
-            action: "encode a line of",
-            path: path.clone(),
-            source: error.into(),
-        })?;
-        line.push('\n');
-        file.write_all(line.as_bytes())
-            .map_err(|source| TrainError::File {
-                action: "write",
-                path: path.clone(),
-                source,
-            })
-    }
-
-    fn checkpoint(&self) -> Result<(), TrainError> {
-        match &self.directory {
-            Some(directory) => checkpoint::write(
-                &directory.join(checkpoint::FILE_NAME),
-                &self.fingerprint,
-                &self.state,
-            ),
-            None => Ok(()),
-        }
-    }
-}
-
-/// Opens the log for appending, without the lines of steps that will be done again.
-fn open_log(path: &Path, step: usize) -> Result<File, TrainError> {
-    let error = |action| {
-        move |source| TrainError::File {
-            action,
-            path: path.to_path_buf(),
-            source,
-        }
+/// Takes one optimiser step on a batch.
+fn optimise(
+    run: &mut Run,
+    decoder: &Decoder,
+    batch: &[(&Encoded, u64)],
+    decision: DecisionWeight<'_>,
+    settings: &SftSettings,
+    rate: f64,
+) -> Result<Outcome, TrainError> {
+    let ids = || {
+        let ids: Vec<&str> = batch.iter().map(|(e, _)| e.id.as_str()).collect();
+        ids.join(", ")
     };
-    let mut kept = String::new();
-    if step > 0 && path.exists() {
-        let reader = BufReader::new(File::open(path).map_err(error("open"))?);
-        for line in reader.lines() {
-            let line = line.map_err(error("read"))?;
-            let of_line = serde_json::from_str::<serde_json::Value>(&line)
-                .ok()
-                .and_then(|value| value.get("step").and_then(serde_json::Value::as_u64));
-            // A torn last line parses as nothing and goes too.
-            if of_line.is_some_and(|of_line| of_line <= step as u64) {
-                kept.push_str(&line);
-                kept.push('\n');
-            }
-        }
-    }
-    let temporary = path.with_extension("tmp");
-    std::fs::write(&temporary, kept).map_err(error("write"))?;
-    std::fs::rename(&temporary, path).map_err(error("rename to"))?;
-    OpenOptions::new()
-        .append(true)
-        .open(path)
-        .map_err(error("open"))
-}
-
-fn fingerprint(examples: &[Encoded], settings: &SftSettings, base_sha256: &str) -> String {
-    let mut hash = Sha256::new();
-    hash.update(base_sha256.as_bytes());
-    hash.update(format!("{settings:?}").as_bytes());
-    for example in examples {
-        hash.update(example.id.as_bytes());
-        hash.update([0]);
-        for (token, on) in example.tokens.iter().zip(&example.supervised) {
-            hash.update(token.to_le_bytes());
-            hash.update([u8::from(*on)]);
-        }
-    }
-    hash.finalize()
+    run.clear_gradients();
+    let passes = cut(batch, settings.micro_batch_tokens, decision);
+    let total: f64 = passes
         .iter()
-        .fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+        .flat_map(|p| &p.targets)
+        .map(|t| f64::from(t.weight))
+        .sum();
+    let (mut sum, mut count, mut rows) = (0.0f64, 0usize, 0usize);
+    for mut pass in passes {
+        for target in &mut pass.targets {
+            target.weight = (f64::from(target.weight) / total) as f32;
+        }
+        let (adapted, gradients) = run.adapted(settings.seed);
+        let losses = decoder.loss_and_gradients(adapted, &pass.batch, &pass.targets, gradients)?;
+        sum += losses.iter().map(|l| f64::from(*l)).sum::<f64>();
+        count += losses.len();
+        rows += pass.batch.len();
+    }
+    let loss = sum / count as f64;
+    let gradient_norm = run.update(loss, settings, rate, &ids)?;
+    Ok(Outcome {
+        loss,
+        gradient_norm,
+        rows,
+    })
 }
 
-/// The order in which examples are seen: every epoch a fresh seeded permutation.
-struct Order {
-    len: usize,
-    seed: u64,
-    epoch: usize,
-    permutation: Vec<usize>,
-}
-
-impl Order {
-    fn new(len: usize, seed: u64) -> Self {
-        let mut order = Self {
-            len,
-            seed,
-            epoch: 0,
-            permutation: Vec::new(),
-        };
-        order.shuffle(0);
-        order
+/// Returns the digest of what a run is made of.
+fn fingerprint(examples: &[Encoded], settings: &SftSettings, base_sha256: &str) -> String {
+    let mut print = Fingerprint::new(base_sha256, &format!("{settings:?}"));
+    for example in examples {
+        print.example(example);
     }
-
-    /// Returns the example at `position`, counted over all epochs; positions must not decrease.
-    fn at(&mut self, position: usize) -> usize {
-        let epoch = position / self.len;
-        if epoch != self.epoch {
-            self.shuffle(epoch);
-        }
-        self.permutation[position % self.len]
-    }
-
-    /// Draws the permutation of an epoch (Fisher-Yates).
-    fn shuffle(&mut self, epoch: usize) {
-        self.epoch = epoch;
-        self.permutation = (0..self.len).collect();
-        let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
-        rng.set_stream(epoch as u64 + 1);
-        for i in (1..self.len).rev() {
-            let bound = i as u64 + 1;
-            // A 64-bit draw modulo a small bound: the bias is below 2^-40.
-            let j = (rng.next_u64() % bound) as usize;
-            self.permutation.swap(i, j);
-        }
-    }
+    print.finish()
 }

@@ -6,7 +6,7 @@ use model::score::DecisionTokens;
 use model::{Decoder, Encoded, Lora};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use train::sft::RunFiles;
+use train::RunFiles;
 use train::{Event, SftSettings, TrainError, Validation, sft};
 use weights::BaseModel;
 
@@ -208,7 +208,7 @@ fn an_interrupted_run_resumes_to_the_same_weights() {
         "{error}"
     );
     // A killed process leaves a torn last line in its log.
-    let log = broken_dir.path().join(train::sft::METRICS_NAME);
+    let log = broken_dir.path().join(train::METRICS_NAME);
     let text = std::fs::read_to_string(&log).unwrap();
     std::fs::write(&log, format!("{text}{{\"step\":8,\"lo")).unwrap();
     let mut resumed = fresh(&decoder, &settings);
@@ -224,7 +224,7 @@ fn an_interrupted_run_resumes_to_the_same_weights() {
     .unwrap();
     assert_eq!(whole, resumed);
     let losses = |path: &Path| -> Vec<(u64, f64)> {
-        std::fs::read_to_string(path.join(train::sft::METRICS_NAME))
+        std::fs::read_to_string(path.join(train::METRICS_NAME))
             .unwrap()
             .lines()
             .map(|line| {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use dataset::{Dataset, Example};
 use model::Lora;
-use train::sft::RunFiles;
+use train::RunFiles;
 use train::{Event, Validation};
 use weights::peft::{self, PeftConfig};
 
@@ -81,6 +81,7 @@ pub(crate) fn train(
         },
     );
     bar.finish();
+    base.decoder.free_buffers();
     let summary = trained?;
     let config = PeftConfig {
         base_model_name_or_path: base.source.clone(),
