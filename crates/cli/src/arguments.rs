@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::command::{
-    check, data_inspect, dataset_build, evaluate, export, init, quickstart, train_sft,
+    check, data_inspect, dataset_build, evaluate, export, init, quickstart, train_dpo, train_sft,
 };
 use crate::exit;
 
@@ -96,4 +96,5 @@ pub(crate) enum Dataset {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Train {
     Sft(train_sft::Typed),
+    Dpo(train_dpo::Typed),
 }

@@ -118,6 +118,11 @@ impl Stop {
         }
     }
 
+    /// Returns what the process returns for it.
+    pub(crate) fn exit(&self) -> Exit {
+        self.exit
+    }
+
     /// Adds what the reader should do about it.
     #[must_use]
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -224,8 +229,8 @@ fn exit_of(cause: &(dyn Error + 'static)) -> Option<Exit> {
     }
     if let Some(error) = cause.downcast_ref::<TrainError>() {
         return Some(match error {
-            TrainError::Setting { .. } | TrainError::Checkpoint { .. } => Exit::Usage,
-            TrainError::NoExamples => Exit::Data,
+            TrainError::Setting { .. } | TrainError::OtherRun { .. } => Exit::Usage,
+            TrainError::Checkpoint { .. } | TrainError::NoExamples => Exit::Data,
             TrainError::NotFinite { .. } => Exit::Refused,
             TrainError::File { .. } => Exit::Storage,
             TrainError::Interrupted { .. } => Exit::Interrupted,
@@ -241,6 +246,7 @@ fn of_dataset(error: &DatasetError) -> Exit {
         | DatasetError::Template { .. }
         | DatasetError::NotADataset { .. } => Exit::Usage,
         DatasetError::Interrupted => Exit::Interrupted,
+        DatasetError::Io { action, .. } if writes(action) => Exit::Storage,
         _ => Exit::Data,
     }
 }
@@ -249,6 +255,7 @@ fn of_model(error: &ModelError) -> Exit {
     match error {
         ModelError::Interrupted => Exit::Interrupted,
         ModelError::Weights(error) => of_weights(error),
+        ModelError::Rank { .. } => Exit::Usage,
         _ => Exit::Model,
     }
 }
@@ -256,12 +263,20 @@ fn of_model(error: &ModelError) -> Exit {
 fn of_weights(error: &WeightsError) -> Exit {
     match error {
         WeightsError::Source { .. } => Exit::Usage,
-        WeightsError::Python { .. }
-        | WeightsError::Pip { .. }
-        | WeightsError::Hub { .. }
-        | WeightsError::NoCacheDirectory { .. } => Exit::Environment,
+        WeightsError::Python { .. } | WeightsError::Pip { .. } | WeightsError::Hub { .. } => {
+            Exit::Environment
+        }
+        WeightsError::NoCacheDirectory { .. } => Exit::Storage,
+        WeightsError::Io { action, .. } if writes(action) => Exit::Storage,
         _ => Exit::Model,
     }
+}
+
+/// Reports whether a file operation, by its words in the error, was to change the disk.
+fn writes(action: &str) -> bool {
+    ["create", "write", "replace", "rename", "sync", "download"]
+        .iter()
+        .any(|verb| action.starts_with(verb))
 }
 
 fn hint_of(cause: &(dyn Error + 'static)) -> Option<String> {
@@ -330,10 +345,33 @@ mod tests {
 
     #[test]
     fn a_missing_file_is_the_rooms_fault() {
-        let error = MarketError::NoCandleFiles { path: "x".into() };
+        let error = MarketError::NoCandleFiles {
+            path: "x".into(),
+            nested: Vec::new(),
+        };
         let report = check(DatasetError::Market(error), Exit::Data);
         assert_eq!(report.causes, Vec::<String>::new());
         assert_eq!(report.hints.len(), 1);
+    }
+
+    #[test]
+    fn reading_is_the_rooms_fault_and_writing_is_storage() {
+        let of = |action: &'static str| WeightsError::Io {
+            action,
+            path: "x".into(),
+            source: io::ErrorKind::NotADirectory.into(),
+        };
+        check(of("read"), Exit::Model);
+        check(of("create a file in"), Exit::Storage);
+        let of = |action: &'static str| DatasetError::Io {
+            action,
+            path: "x".into(),
+            source: io::ErrorKind::NotADirectory.into(),
+        };
+        check(of("read"), Exit::Data);
+        check(of("rename a directory to"), Exit::Storage);
+        let homeless = WeightsError::NoCacheDirectory { variables: "HOME" };
+        check(homeless, Exit::Storage);
     }
 
     #[test]

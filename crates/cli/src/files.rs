@@ -2,11 +2,13 @@
 //! renamed, so that a reader sees the old file or the new one and never half.
 
 use std::fs;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::Path;
 
 use anyhow::Context;
 use serde::Serialize;
+
+use crate::exit::{Exit, Stop};
 
 /// Creates a directory and those above it.
 ///
@@ -15,6 +17,41 @@ use serde::Serialize;
 pub(crate) fn create_directory(path: &Path) -> anyhow::Result<()> {
     fs::create_dir_all(path)
         .with_context(|| format!("cannot create directory `{}`", path.display()))
+}
+
+/// Finds out, before long work, whether a directory can be made and written: its
+/// nearest ancestor that exists is asked.
+///
+/// # Errors
+/// When a file is in the way, or nothing can be written there.
+pub(crate) fn check_directory(path: &Path) -> anyhow::Result<()> {
+    for ancestor in path.ancestors() {
+        let ancestor = if ancestor == Path::new("") {
+            Path::new(".")
+        } else {
+            ancestor
+        };
+        match fs::metadata(ancestor) {
+            Ok(found) if found.is_dir() => {
+                return tempfile::tempfile_in(ancestor)
+                    .map(drop)
+                    .with_context(|| format!("cannot write into `{}`", ancestor.display()));
+            }
+            Ok(_) => {
+                let message = format!("`{}` is a file, expected a directory", ancestor.display());
+                return Err(Stop::new(Exit::Usage, message)
+                    .hint("name a directory with --out")
+                    .into());
+            }
+            Err(error)
+                if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {}
+            Err(error) => {
+                return Err(error)
+                    .with_context(|| format!("cannot write into `{}`", ancestor.display()));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Writes a file in one step.
@@ -75,6 +112,19 @@ mod tests {
         write(&path, b"two").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"two");
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_directory_is_checked_before_it_is_made() {
+        let folder = tempfile::tempdir().unwrap();
+        check_directory(&folder.path().join("not/yet/there")).unwrap();
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+        let file = folder.path().join("file");
+        fs::write(&file, b"").unwrap();
+        for path in [file.clone(), file.join("below")] {
+            let error = check_directory(&path).unwrap_err().to_string();
+            assert!(error.contains("file` is a file"), "{error}");
+        }
     }
 
     #[test]

@@ -36,9 +36,15 @@ fn main() -> ExitCode {
     let json = arguments.global.json;
     let done = command::run(arguments).and_then(|printed| {
         output::print(&printed, json)?;
-        Ok(printed.exit)
+        Ok(printed.stop)
     });
-    done.unwrap_or_else(|error| fail(&error, json)).into()
+    let exit = match done {
+        Ok(None) => Exit::Success,
+        Ok(Some(stop)) if json => fail(&stop.into(), true),
+        Ok(Some(stop)) => stop.exit(),
+        Err(error) => fail(&error, json),
+    };
+    exit.into()
 }
 
 fn fail(error: &anyhow::Error, json: bool) -> Exit {

@@ -7,7 +7,7 @@ use std::io::{self, IsTerminal, Write};
 
 use serde_json::{Value, json};
 
-use crate::exit::{Exit, Report};
+use crate::exit::{Report, Stop};
 
 /// What a command hands back to be printed.
 #[derive(Debug)]
@@ -16,8 +16,9 @@ pub(crate) struct Printed {
     pub(crate) data: Value,
     /// The result for people, printed without `--json`.
     pub(crate) text: String,
-    /// [`Exit::Success`], or [`Exit::Refused`] when a gate was not met.
-    pub(crate) exit: Exit,
+    /// Why the command ends without success although it has a result, such as a
+    /// gate that was not met. Told as an error with `--json`; the text says it already.
+    pub(crate) stop: Option<Stop>,
 }
 
 impl Printed {
@@ -26,7 +27,7 @@ impl Printed {
         Self {
             data,
             text: text.into(),
-            exit: Exit::Success,
+            stop: None,
         }
     }
 }

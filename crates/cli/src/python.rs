@@ -214,6 +214,10 @@ fn finish(mut command: Command, input: &str, tick: &mut dyn FnMut()) -> anyhow::
 fn wait(child: &mut Child, tick: &mut dyn FnMut()) -> anyhow::Result<bool> {
     loop {
         if let Some(status) = child.try_wait().context("cannot wait for Python")? {
+            // Ctrl-C reaches the child too, whose failure is then a consequence.
+            if !status.success() {
+                interrupt::check()?;
+            }
             return Ok(status.success());
         }
         if interrupt::requested() {

@@ -17,16 +17,18 @@ use std::path::{Path, PathBuf};
 use model::Lora;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use train::{StepRecord, ValidationRecord};
+use train::{DpoRecord, StepRecord, ValidationRecord};
 use weights::{ModelConfig, peft};
 
 use crate::exit::{Exit, Stop};
-use crate::files;
 use crate::settings::Settings;
+use crate::{files, output};
 
 /// The layout of [`Record`].
 const SCHEMA: u32 = 1;
 const RECORD: &str = "manifest.json";
+/// What the manifest of a data set says it is.
+const DATASET_KIND: &str = "foretune-dataset";
 /// What a training writes.
 const FILES: [&str; 4] = [
     "settings.toml",
@@ -85,10 +87,27 @@ pub(crate) struct Record {
     pub(crate) dataset_sha256: String,
     /// How the training went.
     pub(crate) training: Training,
+    /// Where the preferences came from, for a training by preference.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) preference: Option<Preference>,
     /// The settings in force.
     pub(crate) settings: Settings,
     /// Digests of the files the training wrote, by their path in the directory.
     pub(crate) files: BTreeMap<String, String>,
+}
+
+/// What a training by preference was made of.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Preference {
+    /// The file of pairs.
+    pub(crate) pairs: PathBuf,
+    /// Its digest.
+    pub(crate) pairs_sha256: String,
+    /// The run whose adapter it started from, if not from a fresh one.
+    pub(crate) from: Option<PathBuf>,
+    /// Every step, with its rewards.
+    pub(crate) history: Vec<DpoRecord>,
 }
 
 /// How a training went.
@@ -119,8 +138,101 @@ pub(crate) struct Training {
     pub(crate) validations: Vec<ValidationRecord>,
 }
 
-/// Makes a run directory ready for a training: what an earlier one left there,
-/// its checkpoint excepted, is removed.
+/// Makes room for a new run in `folder`: a run or a checkpoint that is there is
+/// moved aside, to the first free of `FOLDER.1`, `FOLDER.2`, ... With `resume` the
+/// directory stays where it is, if it has a checkpoint to go on from.
+///
+/// # Errors
+/// When it cannot be moved.
+pub(crate) fn make_room(folder: &Path, resume: bool) -> anyhow::Result<()> {
+    use anyhow::Context;
+    let checkpoint = has_checkpoint(folder);
+    if resume && checkpoint {
+        return Ok(());
+    }
+    if resume {
+        output::warn(&format!(
+            "no checkpoint in `{}`: starting from the beginning",
+            folder.display()
+        ));
+    }
+    if !checkpoint && !folder.join(RECORD).exists() {
+        return Ok(());
+    }
+    let aside = free_name(folder)?;
+    std::fs::rename(folder, &aside).with_context(|| {
+        format!(
+            "cannot move the run `{}` to `{}`",
+            folder.display(),
+            aside.display()
+        )
+    })?;
+    output::note(&format!(
+        "the run that was there is now {}",
+        aside.display()
+    ));
+    Ok(())
+}
+
+fn has_checkpoint(folder: &Path) -> bool {
+    folder.join(train::checkpoint::FILE_NAME).exists()
+}
+
+fn free_name(folder: &Path) -> Result<PathBuf, Stop> {
+    let numbered = |number: u32| {
+        let mut name = folder.file_name()?.to_owned();
+        name.push(format!(".{number}"));
+        Some(folder.with_file_name(name))
+    };
+    (1..=u32::MAX)
+        .map_while(numbered)
+        .find(|path| std::fs::symlink_metadata(path).is_err())
+        .ok_or_else(|| {
+            let message = format!("the run in `{}` cannot be moved aside", folder.display());
+            Stop::new(Exit::Usage, message).hint("name another run directory with --out")
+        })
+}
+
+/// Refuses to start a run from something that lies in its own directory, which
+/// [`make_room`] would move away. Nothing is moved with a checkpoint to resume from.
+///
+/// # Errors
+/// With the first of `inputs` that lies there.
+pub(crate) fn refuse_own_input(folder: &Path, resume: bool, inputs: &[&Path]) -> Result<(), Stop> {
+    let Ok(place) = folder.canonicalize() else {
+        return Ok(());
+    };
+    if resume && has_checkpoint(folder) {
+        return Ok(());
+    }
+    let inside = |path: &&&Path| {
+        path.canonicalize()
+            .is_ok_and(|path| path.starts_with(&place))
+    };
+    match inputs.iter().find(inside) {
+        None => Ok(()),
+        Some(input) => Err(Stop::new(
+            Exit::Usage,
+            format!(
+                "`{}` lies in the run directory `{}`, which the new run takes",
+                input.display(),
+                folder.display()
+            ),
+        )
+        .hint("name another run directory with --out")),
+    }
+}
+
+/// Reports whether a directory is a data set by its manifest.
+pub(crate) fn is_dataset(folder: &Path) -> bool {
+    let manifest = std::fs::read(folder.join(RECORD)).ok();
+    let manifest: Option<serde_json::Value> =
+        manifest.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    manifest.is_some_and(|manifest| manifest["kind"] == DATASET_KIND)
+}
+
+/// Removes what an earlier training and what rests on it left in a run directory,
+/// its checkpoint excepted; called when the new one is done.
 ///
 /// # Errors
 /// With the path, when that fails.
@@ -175,8 +287,11 @@ impl Run {
         };
         let text = std::fs::read_to_string(&path)
             .map_err(|error| refuse(format!("not a run: {error}")))?;
+        if is_dataset(folder) {
+            return Err(refuse("not a run but a data set".to_owned()));
+        }
         let record: Record =
-            serde_json::from_str(&text).map_err(|error| refuse(error.to_string()))?;
+            serde_json::from_str(&text).map_err(|error| refuse(format!("not a run: {error}")))?;
         if record.schema != SCHEMA {
             return Err(refuse(format!(
                 "layout {}, expected {SCHEMA}",
@@ -241,6 +356,7 @@ impl Record {
             dataset: dataset.to_owned(),
             dataset_sha256: sha256_of(&dataset.join("manifest.json"))?,
             training,
+            preference: None,
             settings: settings.clone(),
             files: BTreeMap::new(),
         })

@@ -262,7 +262,10 @@ mod tests {
     #[test]
     fn holding_rests_on_neutral_facts_or_on_a_clash() {
         let completions = all(&neutral(), Decision::Hold);
-        assert_eq!(ids(&completions), ["01", "02", "03", "04", "05"].into());
+        assert_eq!(
+            ids(&completions),
+            ["01", "02", "03", "04", "05", "13"].into()
+        );
         let mut clashing = falling();
         clashing.rsi.value = 20.0;
         let clash = "a clash of RSI (oversold) and ";

@@ -196,7 +196,9 @@ impl DatasetError {
                 "keep one file of each pair and timeframe in the data directory".to_owned()
             }
             Self::NothingLabelled { .. } => {
-                "give a longer history, or shorten `horizon_hours` or `timeframes`".to_owned()
+                "give a longer history, or shorten `horizon_hours` or `timeframes`; bars that do not \
+                 begin on the timeframe's clock (at the full hour for 1h) are off stride"
+                    .to_owned()
             }
             Self::EmptyClass { class, .. } => match class {
                 crate::Decision::Buy => {

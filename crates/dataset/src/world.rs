@@ -1,7 +1,7 @@
 //! Test worlds: synthetic candles of which the truth is known.
 //!
 //! [`planted`] hides a rule that a model can read in the prompt's words, [`planted_digits`] one
-//! that shows in digits only, [`null`] nothing at all. They go through the same code as real
+//! that only digits state, [`null`] nothing at all. They go through the same code as real
 //! candles and show that the machine can learn, and that it does not fool itself.
 //!
 //! # Why the Bayes accuracy is exactly 0.9
@@ -89,7 +89,10 @@ pub fn planted(seed: u64, blocks: usize) -> Result<World, DatasetError> {
 }
 
 /// Returns a world in which the 24 h change tells the label: below -1.5 % BUY, above +1.5 % SELL,
-/// else HOLD, each with probability 0.9. The prompt shows that change in digits, without a word.
+/// else HOLD, each with probability 0.9. The prompt states that change in digits, without a word.
+///
+/// Words that describe the same path hint at it: the zone of the RSI alone predicts 59 % of the
+/// labels. So what a model gets above that is what it has read in digits.
 ///
 /// # Errors
 /// As [`planted`].

@@ -57,6 +57,8 @@ pub enum MarketError {
     NoCandleFiles {
         /// The directory.
         path: PathBuf,
+        /// Directories below it that have some.
+        nested: Vec<PathBuf>,
     },
     /// A file's name does not say instrument and timeframe.
     #[error("`{path}` is not named like `BTC_USDT-1h.feather`: {reason}")]
@@ -85,12 +87,12 @@ pub enum MarketError {
         reason: String,
     },
     /// A file starts as Arrow IPC and then contradicts itself or stops.
-    #[error("`{path}` is damaged at byte {offset}: {reason}")]
+    #[error("`{path}` is damaged{}: {reason}", at_byte(*.offset))]
     Damaged {
         /// The file.
         path: PathBuf,
-        /// Where, counted from the file's start.
-        offset: u64,
+        /// Where, counted from the file's start, if that is known.
+        offset: Option<u64>,
         /// What was found and expected.
         reason: String,
     },
@@ -299,6 +301,26 @@ impl MarketError {
     /// Returns what to do about the error, where there is something to say.
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
+            Self::NoCandleFiles { nested, .. } if !nested.is_empty() => {
+                let names: Vec<String> = nested
+                    .iter()
+                    .map(|path| format!("`{}`", path.display()))
+                    .collect();
+                return Some(format!("did you mean {}?", names.join(" or ")));
+            }
+            Self::Io {
+                action: "list",
+                source,
+                ..
+            } => match source.kind() {
+                io::ErrorKind::NotFound => {
+                    "check the path; freqtrade keeps its candles in `user_data/data/<exchange>`"
+                }
+                io::ErrorKind::NotADirectory => {
+                    "give the directory that holds the `.feather` files, not a file"
+                }
+                _ => return None,
+            },
             Self::NoCandleFiles { .. } => {
                 "give the directory that holds the `.feather` files, \
                  such as `user_data/data/binance` of freqtrade"
@@ -315,6 +337,26 @@ impl MarketError {
                 "the file may be half-downloaded: delete it and download it again"
             }
             Self::Empty { .. } => "delete the file or download its candles again",
+            Self::Unsupported { .. } => {
+                "write it as freqtrade does, with plain columns and LZ4: in pandas \
+                 `frame.to_feather(path, compression=\"lz4\")`"
+            }
+            Self::MissingColumn { .. } => {
+                "a candle file has the columns `date`, `open`, `high`, `low`, `close` and `volume`; \
+                 rename the columns, or download the candles again"
+            }
+            Self::ColumnType { .. } => {
+                "convert the column and write the file again, or download its candles again"
+            }
+            Self::Null { .. }
+            | Self::Price { .. }
+            | Self::HighBelowLow { .. }
+            | Self::OutsideRange { .. }
+            | Self::Volume { .. }
+            | Self::Rate { .. } => {
+                "download the candles again, or remove the row: a row that is missing is \
+                 reported as a gap and never bridged"
+            }
             Self::DuplicateTime { .. } | Self::UnsortedTime { .. } => {
                 "sort the rows by time and keep one row per time"
             }
@@ -331,6 +373,10 @@ impl MarketError {
         };
         Some(hint.to_owned())
     }
+}
+
+fn at_byte(offset: Option<u64>) -> String {
+    offset.map_or_else(String::new, |offset| format!(" at byte {offset}"))
 }
 
 /// Writes a span of milliseconds in the largest unit that divides it: `4h`, `90m`.

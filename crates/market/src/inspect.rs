@@ -115,9 +115,7 @@ impl FileReport {
 pub fn inspect(directory: &Path) -> Result<Inspection, MarketError> {
     let paths = freqtrade::feather_files(directory)?;
     if paths.is_empty() {
-        return Err(MarketError::NoCandleFiles {
-            path: directory.to_owned(),
-        });
+        return Err(freqtrade::no_candle_files(directory));
     }
     let files = paths
         .iter()

@@ -187,6 +187,8 @@ impl Decoder {
             q,
             k,
             v,
+            raw,
+            rstd_heads,
             attention,
             lse,
             middle,
@@ -204,6 +206,7 @@ impl Decoder {
             dq,
             dk,
             dv,
+            draw,
         } = scratch;
         for (buffer, length) in [
             (&mut *normed, x.len()),
@@ -259,6 +262,15 @@ impl Decoder {
             .apply(dq, positions, config.num_heads, Turn::Backward);
         self.rotary
             .apply(dk, positions, config.num_kv_heads, Turn::Backward);
+        if let Some(weights) = &layer.head_norms {
+            let heads = [&mut *dq, &mut *dk].into_iter().zip(weights);
+            for ((dx, weight), (raw, rstd)) in heads.zip(raw.iter().zip(rstd_heads.iter())) {
+                draw.clear();
+                draw.resize(dx.len(), 0.0);
+                rms_norm_backward(raw, weight, rstd, dx, draw);
+                std::mem::swap(dx, draw);
+            }
+        }
         let inputs = [Projection::Query, Projection::Key, Projection::Value];
         if inputs.into_iter().any(low_rank) {
             rms_norm_again(x, &layer.attention_norm, rstd_attention, normed);
@@ -288,6 +300,7 @@ struct Scratch {
     dq: Vec<f32>,
     dk: Vec<f32>,
     dv: Vec<f32>,
+    draw: Vec<f32>,
 }
 
 /// What every linear of a layer's backward pass needs.

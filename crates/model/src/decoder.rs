@@ -24,6 +24,8 @@ pub(crate) struct Layer {
     pub(crate) attention_norm: Vec<f32>,
     pub(crate) feed_forward_norm: Vec<f32>,
     pub(crate) linears: [Linear; 7],
+    /// Weights [D] of the norms over each query and key head, where the family has them.
+    pub(crate) head_norms: Option<[Vec<f32>; 2]>,
 }
 
 impl Layer {
@@ -63,13 +65,9 @@ impl Decoder {
         progress: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
     ) -> Result<Self, ModelError> {
         let config = base.config().clone();
-        if config.qk_norm {
-            return Err(ModelError::Unsupported {
-                feature: "normalised queries and keys".into(),
-            });
-        }
         let (c, v) = (config.hidden_size, config.vocab_size);
-        let total = 2 + config.num_layers * 9 + usize::from(!config.tie_embeddings);
+        let per_layer = if config.qk_norm { 11 } else { 9 };
+        let total = 2 + config.num_layers * per_layer + usize::from(!config.tie_embeddings);
         let mut done = 0;
         let mut read = |name: &str, shape: &[usize]| -> Result<Vec<f32>, ModelError> {
             let values = tensor(base, name, shape)?;
@@ -104,7 +102,17 @@ impl Decoder {
                 unreachable!("seven projections were pushed")
             };
             let prefix = format!("model.layers.{index}");
+            let head_norms = if config.qk_norm {
+                let mut norm = |name: &str| {
+                    let name = format!("{prefix}.self_attn.{name}.weight");
+                    read(&name, &[config.head_dim])
+                };
+                Some([norm("q_norm")?, norm("k_norm")?])
+            } else {
+                None
+            };
             layers.push(Layer {
+                head_norms,
                 attention_norm: read(&format!("{prefix}.input_layernorm.weight"), &[c])?,
                 feed_forward_norm: read(
                     &format!("{prefix}.post_attention_layernorm.weight"),
@@ -165,7 +173,9 @@ impl Decoder {
             .flat_map(|layer| &layer.linears)
             .map(|l| l.weight.len() + l.bias.as_ref().map_or(0, Vec::len))
             .sum();
-        let norms = self.final_norm.len() * (2 * self.layers.len() + 1);
+        let heads = self.layers.iter().flat_map(|layer| &layer.head_norms);
+        let norms = self.final_norm.len() * (2 * self.layers.len() + 1)
+            + heads.flatten().map(Vec::len).sum::<usize>();
         self.embedding.len() + linears + norms + self.head.as_ref().map_or(0, Vec::len)
     }
 

@@ -35,6 +35,18 @@ pub enum ModelError {
     /// An adapter does not fit or is malformed.
     #[error("adapter: {0}")]
     Adapter(String),
+    /// An adapter's rank is larger than a matrix it adapts.
+    #[error(
+        "setting `train.rank` is {rank}, expected at most {limit}, the smaller dimension of `{projection}` in this model"
+    )]
+    Rank {
+        /// The rank.
+        rank: usize,
+        /// The largest that makes sense.
+        limit: usize,
+        /// The smallest projection among those adapted.
+        projection: &'static str,
+    },
     /// A token id lies outside the vocabulary.
     #[error("token id {token} lies outside the vocabulary of {vocabulary}")]
     Token {
@@ -61,6 +73,9 @@ impl ModelError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Weights(error) => error.hint(),
+            Self::Rank { .. } => {
+                Some("lower it: 4 to 64 is usual, and a larger one only costs memory".into())
+            }
             Self::TooLong { .. } => Some("shorten the prompt template".into()),
             Self::Adapter(_) => Some("use the base model the adapter was trained on".into()),
             _ => None,

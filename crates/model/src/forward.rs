@@ -27,6 +27,10 @@ pub(crate) struct Saved {
     pub(crate) q: Vec<f32>,
     pub(crate) k: Vec<f32>,
     pub(crate) v: Vec<f32>,
+    /// Queries and keys before the norm over each head, and its reciprocal root mean squares
+    /// [T*H] and [T*G]; empty where the family has no such norm.
+    pub(crate) raw: [Vec<f32>; 2],
+    pub(crate) rstd_heads: [Vec<f32>; 2],
     /// Attention output before its projection [T, H*D], and log-sum-exp [T, H].
     pub(crate) attention: Vec<f32>,
     pub(crate) lse: Vec<f32>,
@@ -205,6 +209,16 @@ impl Decoder {
             s.z[0] = run(Projection::Query, &normed, &mut s.q, Write::Set);
             s.z[1] = run(Projection::Key, &normed, &mut s.k, Write::Set);
             s.z[2] = run(Projection::Value, &normed, &mut s.v, Write::Set);
+            if let Some(weights) = &layer.head_norms {
+                let heads = [&mut s.q, &mut s.k];
+                let kept = s.raw.iter_mut().zip(&mut s.rstd_heads);
+                for ((x, weight), (raw, rstd)) in heads.into_iter().zip(weights).zip(kept) {
+                    std::mem::swap(x, raw);
+                    x.resize(raw.len(), 0.0);
+                    rstd.resize(raw.len() / weight.len(), 0.0);
+                    rms_norm_forward(raw, weight, eps, x, rstd);
+                }
+            }
             self.rotary
                 .apply(&mut s.q, &batch.positions, config.num_heads, Turn::Forward);
             self.rotary.apply(

@@ -116,7 +116,8 @@ impl Lora {
     /// adapted model begins equal to its base. Deterministic in `seed`.
     ///
     /// # Errors
-    /// If the rank is 0, no projection is named or alpha or dropout are out of range.
+    /// If the rank is 0 or larger than a projection's dimension, no projection is named, or alpha
+    /// or dropout are out of range.
     pub fn new(
         config: &ModelConfig,
         settings: LoraSettings,
@@ -126,6 +127,20 @@ impl Lora {
             return Err(ModelError::Adapter(
                 "the rank and the number of targets must be at least 1".into(),
             ));
+        }
+        let smallest = |projection: &Projection| {
+            let (inputs, outputs) = projection.shape(config);
+            inputs.min(outputs)
+        };
+        // A larger rank says nothing more, and would be allocated all the same.
+        if let Some(projection) = settings.targets.iter().copied().min_by_key(smallest)
+            && settings.rank > smallest(&projection)
+        {
+            return Err(ModelError::Rank {
+                rank: settings.rank,
+                limit: smallest(&projection),
+                projection: projection.as_str(),
+            });
         }
         if !(settings.alpha > 0.0 && (0.0..1.0).contains(&settings.dropout)) {
             return Err(ModelError::Adapter(

@@ -155,12 +155,50 @@ fn a_full_page_has_every_section_and_stays_small() {
         ]
     );
     assert!(page.contains("SAMPLE"));
+    for text in [
+        "after its answers were re-weighted to the class mix of 800 validation decisions; as it answers by itself, it was right",
+        "<dd class=\"under\">As it answers: ",
+        "Answering by itself, as llama.cpp serves it, the adapter is right",
+        "(by itself, as it is served), what did the outcome call for?",
+        "All scores on the test span after re-weighting, with 95 % intervals",
+        "trained on 208 of 3,000, 800 to tune on",
+        "natural class mix of the training span, before balancing",
+        "which may favour another answer",
+        "<td class=\"number\">1.83</td><td class=\"number\">\u{d7} 0.60</td>",
+        "Temperature 100 is the highest allowed. The base model reached it",
+    ] {
+        assert!(page.contains(text), "{text}");
+    }
+    assert!(!page.contains("1.8345") && !page.contains("a sample, or the data has gaps"));
     assert!(page.contains("diagnostic, not evidence"));
     assert!(page.len() < 900_000, "{} bytes", page.len());
     for drawing in page.split("<svg class=\"chart\"").skip(1) {
         let length = drawing.find("</svg>").unwrap();
         assert!(length < 300_000, "a drawing of {length} bytes");
     }
+}
+
+#[test]
+fn without_reweighting_the_page_does_not_speak_of_it() {
+    let (mut report, data) = sample::report(0.03, None);
+    for arm in &mut report.evaluation.arms {
+        arm.raw_accuracy = None;
+    }
+    report.evaluation.findings.clear();
+    report.dataset.settings.clear();
+    let page = html(&report, &data);
+    let (body, _) = page.split_once("id=\"words\"").unwrap();
+    assert!(!body.contains("re-weight") && !body.contains("As it answers"));
+}
+
+#[test]
+fn a_sample_of_the_horizons_is_said_to_be_one() {
+    let (mut report, data) = sample::report(0.03, None);
+    report.evaluation.evaluation.coverage.decided = 150;
+    let horizons = report.evaluation.evaluation.coverage.horizons;
+    let page = html(&report, &data);
+    let text = format!("The decisions open 150 of the {horizons} horizons of 12 h in the span");
+    assert!(page.contains(&text), "{text}");
 }
 
 #[test]
@@ -262,6 +300,13 @@ fn report_json_has_the_stable_keys_and_comes_back() {
         "/arms/1/brier",
         "/arms/1/brier_interval/0",
         "/arms/1/edge_over_majority",
+        "/arms/1/accuracy_as_answered",
+        "/arms/1/accuracy_as_answered_interval/0",
+        "/arms/1/balanced_accuracy_as_answered",
+        "/arms/1/balanced_accuracy_as_answered_interval/1",
+        "/arms/2/accuracy_as_answered",
+        "/evaluation/calibration_decisions",
+        "/evaluation/coverage/horizons",
         "/edge_over_majority",
         "/edge_over_majority_interval/0",
         "/evaluation/n",

@@ -101,9 +101,9 @@ pub fn read(path: &Path, fingerprint: &str, like: &Lora) -> Result<Option<State>
     let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|e| damaged(e.to_string()))?;
     let metadata = header.metadata().clone().unwrap_or_default();
     if metadata.get("fingerprint").map(String::as_str) != Some(fingerprint) {
-        return Err(damaged(
-            "it belongs to a run with other settings, examples or base model".into(),
-        ));
+        return Err(TrainError::OtherRun {
+            path: path.to_path_buf(),
+        });
     }
     let step = metadata
         .get("step")

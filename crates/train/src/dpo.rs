@@ -11,7 +11,6 @@
 //! prompt. The reference's log-probabilities are computed once and kept in a file.
 
 use crate::run::{Fingerprint, Order, Run, RunFiles};
-use crate::schedule::cosine_with_warmup;
 use crate::{SftSettings, TrainError};
 use model::batch::{Batch, shared_prefix};
 use model::{Decoder, Encoded, Lora, Target};
@@ -45,7 +44,8 @@ pub struct DpoSettings {
 pub enum Reference {
     /// The base model, the adapter switched off.
     Base,
-    /// The model as it stands before the first step, with the adapter it starts from.
+    /// The model as it stands before the first step, with the adapter it starts from; for a fresh
+    /// adapter that is the base. TRL does the same.
     Start,
 }
 
@@ -55,7 +55,7 @@ impl Default for DpoSettings {
             beta: 0.1,
             label_smoothing: 0.0,
             learning_rate: 5e-4,
-            reference: Reference::Base,
+            reference: Reference::Start,
         }
     }
 }
@@ -136,9 +136,11 @@ pub struct DpoRecord {
     pub gradient_norm: f64,
     /// Tokens of the pairs seen so far: both conversations in full.
     pub tokens: usize,
-    /// Rows computed so far in this process.
+    /// Rows computed so far.
     pub rows: usize,
-    /// Tokens per second since the start of this process, the reference left out.
+    /// Seconds spent on steps so far, in all processes of the run; the reference is left out.
+    pub seconds: f64,
+    /// Tokens per second of all steps so far.
     pub tokens_per_second: f64,
 }
 
@@ -167,11 +169,11 @@ pub struct DpoSummary {
     pub tokens: usize,
     /// Supervised tokens among them.
     pub supervised_tokens: usize,
-    /// Seconds in this process, reference included.
+    /// Seconds spent: in this process reference included, in earlier ones their steps.
     pub wall_seconds: f64,
     /// Tokens per second of training alone.
     pub tokens_per_second: f64,
-    /// Every step of this process.
+    /// Every step, those of earlier processes as the log has them.
     pub history: Vec<DpoRecord>,
 }
 
@@ -261,6 +263,11 @@ pub fn dpo(
         cache.as_deref().map(|path| (path, print.as_str())),
         events,
     )?;
+    let history: Vec<DpoRecord> = run.logged();
+    let earlier = history
+        .last()
+        .map_or((0.0, 0), |last| (last.seconds, last.rows));
+    let (mut seconds, mut rows) = earlier;
     let mut summary = DpoSummary {
         steps: run.state.step,
         pairs: 0,
@@ -268,17 +275,15 @@ pub fn dpo(
         supervised_tokens: 0,
         wall_seconds: 0.0,
         tokens_per_second: 0.0,
-        history: Vec::new(),
+        history,
     };
     let mut order = Order::new(pairs.len(), settings.seed);
-    let (mut training_seconds, mut process_tokens, mut rows) = (0.0, 0usize, 0usize);
     for step in 0..total_steps {
         let first = step * settings.batch_size;
         let last = (first + settings.batch_size).min(seen_in_all);
         let picked: Vec<usize> = (first..last).map(|position| order.at(position)).collect();
-        let tokens: usize = picked.iter().map(|i| pairs[*i].tokens()).sum();
         summary.pairs += picked.len();
-        summary.tokens += tokens;
+        summary.tokens += picked.iter().map(|i| pairs[*i].tokens()).sum::<usize>();
         summary.supervised_tokens += picked
             .iter()
             .map(|i| pairs[*i].chosen.supervised_len() + pairs[*i].rejected.supervised_len())
@@ -287,14 +292,16 @@ pub fn dpo(
             continue;
         }
         let began = Instant::now();
-        let rate = own.learning_rate * cosine_with_warmup(step, total_steps, settings.warmup_ratio);
+        let rate = own.learning_rate
+            * settings
+                .schedule
+                .factor(step, total_steps, settings.warmup_ratio);
         let batch: Vec<(&Pair, u64, Scores)> = picked
             .iter()
             .map(|i| (&pairs[*i], *i as u64, known[*i].unwrap_or(UNKNOWN)))
             .collect();
         let outcome = optimise(&mut run, decoder, &batch, settings, own, rate)?;
-        training_seconds += began.elapsed().as_secs_f64();
-        process_tokens += tokens;
+        seconds += began.elapsed().as_secs_f64();
         rows += outcome.rows;
         summary.steps = step + 1;
         let n = picked.len() as f64;
@@ -312,7 +319,8 @@ pub fn dpo(
             gradient_norm: outcome.gradient_norm,
             tokens: summary.tokens,
             rows,
-            tokens_per_second: process_tokens as f64 / training_seconds.max(1e-9),
+            seconds,
+            tokens_per_second: summary.tokens as f64 / seconds.max(1e-9),
         };
         run.log(&record)?;
         summary.history.push(record);
@@ -328,8 +336,8 @@ pub fn dpo(
         }
     }
     lora.clone_from(&run.state.lora);
-    summary.wall_seconds = start.elapsed().as_secs_f64();
-    summary.tokens_per_second = process_tokens as f64 / training_seconds.max(1e-9);
+    summary.wall_seconds = earlier.0 + start.elapsed().as_secs_f64();
+    summary.tokens_per_second = summary.tokens as f64 / seconds.max(1e-9);
     Ok(summary)
 }
 

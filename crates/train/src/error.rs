@@ -42,7 +42,13 @@ pub enum TrainError {
         /// Why it failed.
         source: std::io::Error,
     },
-    /// A checkpoint does not belong to this run or is damaged.
+    /// A checkpoint was written by a run of other settings, examples or base model.
+    #[error("checkpoint `{path}` belongs to a run with other settings, examples or base model")]
+    OtherRun {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A checkpoint is damaged.
     #[error("checkpoint `{path}`: {reason}")]
     Checkpoint {
         /// The file.
@@ -65,7 +71,7 @@ impl TrainError {
         match self {
             Self::Model(error) => error.hint(),
             Self::NotFinite { .. } => Some("lower `train.learning_rate`".into()),
-            Self::Checkpoint { .. } => {
+            Self::Checkpoint { .. } | Self::OtherRun { .. } => {
                 Some("start without --resume to train from the beginning".into())
             }
             Self::Interrupted { .. } => Some("run the same command with --resume to go on".into()),

@@ -19,6 +19,7 @@ pub mod validation;
 pub use dpo::{DpoEvent, DpoRecord, DpoSettings, DpoSummary, Pair, Reference, dpo};
 pub use error::TrainError;
 pub use run::{METRICS_NAME, RunFiles};
+pub use schedule::Schedule;
 pub use settings::SftSettings;
 pub use sft::{Event, StepRecord, Summary, sft};
 pub use validation::{Validation, ValidationRecord};

@@ -8,6 +8,7 @@ use model::{Adapted, Encoded, Lora};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
@@ -34,6 +35,8 @@ pub(crate) struct Run {
     fingerprint: String,
     directory: Option<PathBuf>,
     log: Option<(PathBuf, File)>,
+    /// The log's lines of the steps done before this process.
+    earlier: Vec<String>,
 }
 
 impl Run {
@@ -56,6 +59,7 @@ impl Run {
             fingerprint: String::new(),
             directory: None,
             log: None,
+            earlier: Vec::new(),
         };
         let Some(files) = files else { return Ok(run) };
         fingerprint.clone_into(&mut run.fingerprint);
@@ -76,8 +80,9 @@ impl Run {
         run.state = state;
         run.directory = Some(files.directory.to_path_buf());
         let log_path = files.directory.join(METRICS_NAME);
-        let file = open_log(&log_path, run.state.step)?;
+        let (file, earlier) = open_log(&log_path, run.state.step)?;
         run.log = Some((log_path, file));
+        run.earlier = earlier;
         Ok(run)
     }
 
@@ -164,6 +169,12 @@ impl Run {
         state.step = number;
         Ok(norm)
     }
+    /// Returns the log's records of one kind from earlier processes of this run.
+    pub(crate) fn logged<T: DeserializeOwned>(&self) -> Vec<T> {
+        let parse = |line: &String| serde_json::from_str(line).ok();
+        self.earlier.iter().filter_map(parse).collect()
+    }
+
     /// Appends a line to the log.
     pub(crate) fn log(&mut self, record: &impl Serialize) -> Result<(), TrainError> {
         let Some((path, file)) = &mut self.log else {
@@ -196,8 +207,9 @@ impl Run {
     }
 }
 
-/// Opens the log for appending, without the lines of steps that will be done again.
-fn open_log(path: &Path, step: usize) -> Result<File, TrainError> {
+/// Opens the log for appending, without the lines of steps that will be done again, and returns
+/// those that stay.
+fn open_log(path: &Path, step: usize) -> Result<(File, Vec<String>), TrainError> {
     let error = |action| {
         move |source| TrainError::File {
             action,
@@ -205,7 +217,7 @@ fn open_log(path: &Path, step: usize) -> Result<File, TrainError> {
             source,
         }
     };
-    let mut kept = String::new();
+    let mut kept = Vec::new();
     if step > 0 && path.exists() {
         let reader = BufReader::new(File::open(path).map_err(error("open"))?);
         for line in reader.lines() {
@@ -215,18 +227,21 @@ fn open_log(path: &Path, step: usize) -> Result<File, TrainError> {
                 .and_then(|value| value.get("step").and_then(serde_json::Value::as_u64));
             // A torn last line parses as nothing and goes too.
             if of_line.is_some_and(|of_line| of_line <= step as u64) {
-                kept.push_str(&line);
-                kept.push('\n');
+                kept.push(line);
             }
         }
     }
     let temporary = path.with_extension("tmp");
-    std::fs::write(&temporary, kept).map_err(error("write"))?;
+    let text = kept
+        .iter()
+        .fold(String::new(), |text, line| text + line + "\n");
+    std::fs::write(&temporary, text).map_err(error("write"))?;
     std::fs::rename(&temporary, path).map_err(error("rename to"))?;
-    OpenOptions::new()
+    let file = OpenOptions::new()
         .append(true)
         .open(path)
-        .map_err(error("open"))
+        .map_err(error("open"))?;
+    Ok((file, kept))
 }
 
 /// The order in which examples are seen: every epoch a fresh seeded permutation.

@@ -1,6 +1,7 @@
 //! Settings of a fine-tuning run.
 
 use crate::TrainError;
+use crate::schedule::Schedule;
 use model::{LoraSettings, Projection};
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +13,8 @@ pub struct SftSettings {
     pub learning_rate: f64,
     /// Share of the steps over which the step size rises from zero.
     pub warmup_ratio: f64,
+    /// How the step size goes on after that.
+    pub schedule: Schedule,
     /// Examples per optimiser step.
     pub batch_size: usize,
     /// Passes over the training examples.
@@ -57,6 +60,7 @@ impl Default for SftSettings {
         Self {
             learning_rate: 2e-3,
             warmup_ratio: 0.03,
+            schedule: Schedule::Cosine,
             batch_size: 4,
             epochs: 1.0,
             max_examples: 0,

@@ -6,7 +6,6 @@
 
 use crate::micro_batch::{DecisionWeight, cut};
 use crate::run::{Fingerprint, Order, Run, RunFiles};
-use crate::schedule::cosine_with_warmup;
 use crate::{SftSettings, TrainError, Validation, ValidationRecord};
 use model::{Decoder, Encoded, Lora};
 use serde::{Deserialize, Serialize};
@@ -32,7 +31,10 @@ pub struct StepRecord {
     pub tokens: usize,
     /// Rows computed so far; fewer than `tokens` where a shared prompt prefix was computed once.
     pub rows: usize,
-    /// Tokens per second since the start of this process.
+    /// Seconds spent on steps so far, in all processes of the run; validation is left out.
+    #[serde(default)]
+    pub seconds: f64,
+    /// Tokens per second of all steps so far.
     pub tokens_per_second: f64,
 }
 
@@ -58,13 +60,13 @@ pub struct Summary {
     pub rows: usize,
     /// Supervised tokens among them.
     pub supervised_tokens: usize,
-    /// Seconds spent training, validation included, in this process.
+    /// Seconds spent training: in this process validation included, in earlier ones their steps.
     pub wall_seconds: f64,
     /// Tokens per second of training alone.
     pub tokens_per_second: f64,
-    /// Every step of this process.
+    /// Every step, those of earlier processes as the log has them.
     pub history: Vec<StepRecord>,
-    /// Every validation of this process.
+    /// Every validation, likewise.
     pub validations: Vec<ValidationRecord>,
 }
 
@@ -92,18 +94,21 @@ pub fn sft(
     let base = files.map_or("", |files| files.base_sha256);
     let mut run = Run::open(lora, &fingerprint(examples, settings, base), files)?;
     let start = Instant::now();
-    let mut training_seconds = 0.0;
-    let mut process_tokens = 0usize;
+    let history: Vec<StepRecord> = run.logged();
+    let earlier = history
+        .last()
+        .map_or((0.0, 0), |last| (last.seconds, last.rows));
+    let mut seconds = earlier.0;
     let mut summary = Summary {
         steps: run.state.step,
         examples: 0,
         tokens: 0,
-        rows: 0,
+        rows: earlier.1,
         supervised_tokens: 0,
         wall_seconds: 0.0,
         tokens_per_second: 0.0,
-        history: Vec::new(),
-        validations: Vec::new(),
+        history,
+        validations: run.logged(),
     };
     let decision_span = |example: &Encoded| decision_span(validation.as_ref(), example);
     let decision = DecisionWeight {
@@ -130,11 +135,12 @@ pub fn sft(
         let began = Instant::now();
         let batch: Vec<(&Encoded, u64)> =
             picked.iter().map(|i| (&examples[*i], *i as u64)).collect();
-        let rate =
-            settings.learning_rate * cosine_with_warmup(step, total_steps, settings.warmup_ratio);
+        let rate = settings.learning_rate
+            * settings
+                .schedule
+                .factor(step, total_steps, settings.warmup_ratio);
         let outcome = optimise(&mut run, decoder, &batch, decision, settings, rate)?;
-        training_seconds += began.elapsed().as_secs_f64();
-        process_tokens += batch.iter().map(|(e, _)| e.tokens.len()).sum::<usize>();
+        seconds += began.elapsed().as_secs_f64();
         summary.rows += outcome.rows;
         summary.steps = step + 1;
         let record = StepRecord {
@@ -146,7 +152,8 @@ pub fn sft(
             gradient_norm: outcome.gradient_norm,
             tokens: summary.tokens,
             rows: summary.rows,
-            tokens_per_second: process_tokens as f64 / training_seconds.max(1e-9),
+            seconds,
+            tokens_per_second: summary.tokens as f64 / seconds.max(1e-9),
         };
         run.log(&record)?;
         summary.history.push(record);
@@ -172,8 +179,8 @@ pub fn sft(
         }
     }
     lora.clone_from(&run.state.lora);
-    summary.wall_seconds = start.elapsed().as_secs_f64();
-    summary.tokens_per_second = process_tokens as f64 / training_seconds.max(1e-9);
+    summary.wall_seconds = earlier.0 + start.elapsed().as_secs_f64();
+    summary.tokens_per_second = summary.tokens as f64 / seconds.max(1e-9);
     Ok(summary)
 }
 

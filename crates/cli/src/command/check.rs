@@ -74,11 +74,21 @@ pub(crate) fn run(typed: &Typed, global: &Global) -> anyhow::Result<Printed> {
     Ok(Printed {
         data: serde_json::to_value(&outcome)?,
         text: text(&outcome),
-        exit: if outcome.passed {
-            Exit::Success
-        } else {
-            Exit::Refused
-        },
+        stop: refusal(&outcome),
+    })
+}
+
+/// Returns the error of a check that was not passed.
+pub(crate) fn refusal(outcome: &Outcome) -> Option<Stop> {
+    (!outcome.passed).then(|| {
+        let message = format!(
+            "the check was not passed: {} of {} answers differ from those of {}, {:.0} % have the form",
+            outcome.mismatches,
+            outcome.prompts,
+            outcome.client,
+            outcome.form_rate * 100.0
+        );
+        Stop::new(Exit::Refused, message)
     })
 }
 

@@ -9,7 +9,7 @@ use market::{Timestamp, Warning};
 use serde_json::json;
 
 use crate::arguments::Global;
-use crate::exit::Exit;
+use crate::exit::{Exit, Stop};
 use crate::flow;
 use crate::output::Printed;
 use crate::settings::Settings;
@@ -18,7 +18,7 @@ use crate::settings::Settings;
 ///
 /// Reads a freqtrade data directory (feather files, futures in `futures/`) and
 /// says for each file what it holds, where rows are missing, and the first fault
-/// with its row. Nothing is changed. Exit code 3 when a file has a fault.
+/// with its row, counted from 0. Nothing is changed. Exit code 3 when a file has a fault.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -48,8 +48,24 @@ pub(crate) fn run(typed: Typed, global: &Global) -> anyhow::Result<Printed> {
     Ok(Printed {
         data,
         text: text(&inspection),
-        exit: if sound { Exit::Success } else { Exit::Data },
+        stop: (!sound).then(|| faulty(&inspection)),
     })
+}
+
+fn faulty(inspection: &Inspection) -> Stop {
+    let files = &inspection.files;
+    let bad = files.iter().filter(|file| !file.errors.is_empty()).count();
+    let message = format!(
+        "{bad} of {} in `{}` cannot be used",
+        counted(files.len(), "file"),
+        inspection.directory.display()
+    );
+    Stop::new(Exit::Data, message).hint("`files[].errors` of the result says why")
+}
+
+fn counted(count: usize, what: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {what}{plural}")
 }
 
 /// Returns the table people read.
@@ -92,7 +108,7 @@ fn summary(file: &FileReport) -> String {
         parts.push(kind.to_string());
     }
     if let Some(rows) = file.rows {
-        parts.push(format!("{rows} rows"));
+        parts.push(counted(rows, "row"));
     }
     if let (Some(first), Some(last)) = (file.first, file.last) {
         parts.push(format!("{} to {}", day(first), day(last)));
@@ -100,7 +116,10 @@ fn summary(file: &FileReport) -> String {
     match file.gaps.count {
         0 if file.rows.is_some() => parts.push("no gaps".to_owned()),
         0 => {}
-        count => parts.push(format!("{count} gaps, {} rows missing", file.gaps.missing)),
+        count => {
+            parts.push(counted(count, "gap"));
+            parts.push(format!("{} missing", counted(file.gaps.missing, "row")));
+        }
     }
     parts.join(", ")
 }

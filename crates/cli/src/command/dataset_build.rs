@@ -1,16 +1,17 @@
 //! `foretune dataset build`: candles become examples.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
-use dataset::{Datasheet, Split};
+use dataset::{DatasetError, Datasheet, Split};
 use serde_json::json;
 
 use crate::arguments::Global;
 use crate::flow::examples::{self, Built, WorldName};
 use crate::output::Printed;
 use crate::settings::Settings;
+use crate::{files, run};
 
 /// Build leak-free training, validation and test examples from candles
 ///
@@ -95,6 +96,7 @@ impl Input {
 /// On faulty candles or settings, too few bars for a class, or on Ctrl-C.
 pub(crate) fn run(typed: &Typed, global: &Global) -> anyhow::Result<Printed> {
     let settings = Settings::resolve(global, &typed.input.flags())?;
+    refuse_unfit(&typed.out)?;
     let built = examples::build(&settings, typed.input.world(), &typed.out)?;
     let Built {
         dataset,
@@ -111,6 +113,21 @@ pub(crate) fn run(typed: &Typed, global: &Global) -> anyhow::Result<Printed> {
     let mut text = summary(&dataset.datasheet);
     let _ = write!(text, "written to {}", typed.out.display());
     Ok(Printed::new(data, text))
+}
+
+/// Refuses a place where the data set could not be put, before it is built.
+fn refuse_unfit(out: &Path) -> anyhow::Result<()> {
+    files::check_directory(out)?;
+    // It is written beside its place and then renamed.
+    if let Some(parent) = out.parent() {
+        files::check_directory(parent)?;
+    }
+    let filled = std::fs::read_dir(out).is_ok_and(|mut entries| entries.next().is_some());
+    if filled && !run::is_dataset(out) {
+        let path = out.to_owned();
+        return Err(DatasetError::NotADataset { path }.into());
+    }
+    Ok(())
 }
 
 /// Returns counts and class mix, a line per part.

@@ -17,6 +17,9 @@ use crate::output::Printed;
 use crate::run::Run;
 use crate::settings::Settings;
 
+/// Why `--gate` refuses.
+const REFUSED: &str = "the edge over the majority class is not above zero";
+
 /// Judge the adapter on the held-out span and write the report
 ///
 /// Scores base model, adapter, majority class, persistence and a logistic
@@ -78,18 +81,15 @@ pub(crate) fn run(typed: &Typed, global: &Global) -> anyhow::Result<Printed> {
     let edge = evaluated.report.evaluation.edge_over_majority_interval;
     let refused = typed.gate && edge.map(Verdict::of) != Some(Verdict::Better);
     let mut text = text(&evaluated.report);
+    let stop = refused.then(|| Stop::new(Exit::Refused, REFUSED));
     if refused {
-        text += "refused: the edge over the majority class is not above zero\n";
+        let _ = writeln!(text, "refused: {REFUSED}");
     }
     let _ = write!(text, "page: {}", evaluated.html.display());
     Ok(Printed {
         data: serde_json::to_value(&evaluated.report)?,
         text,
-        exit: if refused {
-            Exit::Refused
-        } else {
-            Exit::Success
-        },
+        stop,
     })
 }
 

@@ -1,7 +1,10 @@
 //! `foretune export`: a trained adapter in the forms other programs load.
 
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use anyhow::Context;
 use clap::{Args, Subcommand};
 use serde_json::json;
 use weights::{BaseModel, lora_gguf, peft};
@@ -49,6 +52,12 @@ pub(crate) fn run(typed: &Typed, _: &Global) -> anyhow::Result<Printed> {
         Typed::LoraGguf(target) => ("lora-gguf", target),
     };
     let run = Run::open(&target.run)?;
+    if let Some(out) = &target.out {
+        match typed {
+            Typed::Peft(_) => refuse_folder(out)?,
+            Typed::LoraGguf(_) => refuse_file(out)?,
+        }
+    }
     let written = match typed {
         Typed::Peft(_) => {
             let out = target
@@ -64,7 +73,12 @@ pub(crate) fn run(typed: &Typed, _: &Global) -> anyhow::Result<Printed> {
         }
         Typed::LoraGguf(_) => {
             let out = target.out.clone().unwrap_or_else(|| run.gguf());
-            let base = BaseModel::open(&flow::base::fetch(&run.record.model)?)?;
+            let base = flow::base::fetch(&run.record.model)?;
+            if same_file(&out, &base) {
+                let message = format!("`{}` is the base model", out.display());
+                return Err(Stop::new(Exit::Usage, message).hint(ELSEWHERE).into());
+            }
+            let base = BaseModel::open(&base)?;
             same_base(&run, base.sha256()?)?;
             gguf(&run, base.config(), &out)?;
             vec![out]
@@ -81,6 +95,46 @@ pub(crate) fn run(typed: &Typed, _: &Global) -> anyhow::Result<Printed> {
         json!({"form": form, "files": listed}),
         lines.join("\n"),
     ))
+}
+
+const ELSEWHERE: &str = "name another place with --out";
+
+/// Refuses to replace a file that is no GGUF file.
+fn refuse_file(out: &Path) -> anyhow::Result<()> {
+    let Ok(found) = std::fs::metadata(out) else {
+        return Ok(());
+    };
+    let mut start = [0; weights::gguf::MAGIC.len()];
+    let is_gguf = found.is_file() && {
+        let mut file =
+            File::open(out).with_context(|| format!("cannot read `{}`", out.display()))?;
+        file.read_exact(&mut start).is_ok() && start == weights::gguf::MAGIC
+    };
+    if is_gguf {
+        return Ok(());
+    }
+    let message = format!("`{}` exists and is not a GGUF file", out.display());
+    Err(Stop::new(Exit::Usage, message).hint(ELSEWHERE).into())
+}
+
+/// Refuses to write an adapter among the files of something else.
+fn refuse_folder(out: &Path) -> anyhow::Result<()> {
+    files::check_directory(out)?;
+    let Ok(mut entries) = std::fs::read_dir(out) else {
+        return Ok(());
+    };
+    if entries.next().is_none() || out.join("adapter_config.json").exists() {
+        return Ok(());
+    }
+    let message = format!("`{}` exists and is not an adapter directory", out.display());
+    Err(Stop::new(Exit::Usage, message).hint(ELSEWHERE).into())
+}
+
+fn same_file(left: &Path, right: &Path) -> bool {
+    match (left.canonicalize(), right.canonicalize()) {
+        (Ok(left), Ok(right)) => left == right,
+        _ => false,
+    }
 }
 
 /// Writes a run's adapter for llama.cpp.

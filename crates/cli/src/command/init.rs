@@ -1,6 +1,6 @@
 //! `foretune init`: settings and templates to edit.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use dataset::{DatasetSettings, Templates};
@@ -68,8 +68,26 @@ pub(crate) fn run(typed: &Typed, global: &Global) -> anyhow::Result<Printed> {
         .collect();
     Ok(Printed::new(
         json!({"preset": name, "files": paths}),
-        format!("{}\nnext: foretune quickstart", lines.join("\n")),
+        format!(
+            "{}\nnext: {}foretune quickstart",
+            lines.join("\n"),
+            enter(&typed.directory)
+        ),
     ))
+}
+
+/// Returns the command that goes to where the settings file is looked for.
+fn enter(directory: &Path) -> String {
+    if directory == Path::new(".") {
+        return String::new();
+    }
+    let name = directory.display().to_string();
+    let plain = |letter: char| letter.is_alphanumeric() || "/._-~".contains(letter);
+    if name.chars().all(plain) {
+        format!("cd {name} && ")
+    } else {
+        format!("cd '{}' && ", name.replace('\'', "'\\''"))
+    }
 }
 
 fn refuse_to_replace(paths: &[PathBuf]) -> Result<(), Stop> {

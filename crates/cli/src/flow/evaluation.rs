@@ -101,6 +101,7 @@ fn score(
         seed: chosen.seed,
         cost_per_side: chosen.cost_per_side,
         bayes_accuracy: input.world.and_then(|world| world.bayes_accuracy),
+        calibration_decisions: scored.calibration_decisions,
     };
     Ok(evaluation::evaluate(&scored.rows, decided, &how)?)
 }

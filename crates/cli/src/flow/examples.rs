@@ -1,5 +1,6 @@
 //! Candles become a data set on disk, from files or from a synthetic world.
 
+use std::io;
 use std::path::Path;
 
 use clap::ValueEnum;
@@ -8,6 +9,7 @@ use market::freqtrade::{self, CandleKind};
 use serde::{Deserialize, Serialize};
 
 use super::data;
+use crate::exit::{Exit, Stop};
 use crate::progress::Progress;
 use crate::settings::Settings;
 use crate::{files, interrupt, output};
@@ -85,6 +87,11 @@ pub(crate) fn build(
             notes: candles.notes,
         });
     };
+    let note = format!(
+        "synthetic world `{}`: its own horizon, label and decision times replace those of [dataset]",
+        name.as_str()
+    );
+    output::note(&note);
     let seed = settings.dataset.seed;
     let made = match name {
         WorldName::Planted => world::planted(seed, blocks)?,
@@ -114,10 +121,7 @@ pub(crate) fn build(
     Ok(Built {
         dataset,
         world: Some(world),
-        notes: vec![format!(
-            "synthetic world `{}`: its own horizon, label and decision times replace those of [dataset]",
-            name.as_str()
-        )],
+        notes: vec![note],
     })
 }
 
@@ -126,15 +130,28 @@ pub(crate) fn build(
 /// # Errors
 /// When the directory holds no data set or an altered one.
 pub(crate) fn read(directory: &Path) -> anyhow::Result<(Dataset, Option<World>)> {
+    let manifest = std::fs::symlink_metadata(directory.join("manifest.json"));
+    if let Err(error) = manifest
+        && matches!(
+            error.kind(),
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+        )
+    {
+        let message = format!(
+            "there is no data set in `{}`: it has no `manifest.json`",
+            directory.display()
+        );
+        return Err(Stop::new(Exit::Data, message)
+            .hint("`foretune dataset build --out DIR` makes one; name it with --dataset DIR")
+            .into());
+    }
     let dataset = Dataset::read(directory)?;
     let path = directory.join(WORLD_FILE);
     let world = match std::fs::read(&path) {
-        Ok(bytes) => Some(serde_json::from_slice(&bytes).map_err(|error| {
-            crate::exit::Stop::new(
-                crate::exit::Exit::Data,
-                format!("`{}`: {error}", path.display()),
-            )
-        })?),
+        Ok(bytes) => Some(
+            serde_json::from_slice(&bytes)
+                .map_err(|error| Stop::new(Exit::Data, format!("`{}`: {error}", path.display())))?,
+        ),
         Err(_) => None,
     };
     Ok((dataset, world))

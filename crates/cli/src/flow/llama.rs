@@ -256,8 +256,8 @@ fn ask(
     let mut bar = Progress::start(title, "prompts", Some(prompts.len() as u64));
     let mut tick = || {
         // The file appears with the first answer.
-        let answered = std::fs::read(&progress_path).unwrap_or_default();
-        bar.set(answered.iter().filter(|byte| **byte == b'\n').count() as u64);
+        let answered = std::fs::read_to_string(&progress_path).unwrap_or_default();
+        bar.set(answered.lines().count() as u64);
     };
     let ran = environment.run(&script, &[&request_path, &response_path], &mut tick);
     bar.finish();

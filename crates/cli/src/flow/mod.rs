@@ -8,6 +8,7 @@ pub(crate) mod data;
 pub(crate) mod evaluation;
 pub(crate) mod examples;
 pub(crate) mod llama;
+pub(crate) mod preference;
 pub(crate) mod report;
 pub(crate) mod select;
 pub(crate) mod text;

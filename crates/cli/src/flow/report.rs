@@ -69,7 +69,7 @@ pub(crate) fn assemble(
         created: now(),
         data: data(parts.dataset),
         dataset: dataset_section(settings, parts),
-        train: Some(train(settings, parts.run)?),
+        train: Some(train(settings, parts.run, parts.dataset)?),
         world: parts.world.map(|world| WorldSection {
             name: world.name.clone(),
             rule: world.rule.clone(),
@@ -193,7 +193,7 @@ fn round(value: f64) -> f64 {
     (value * 1e6).round() / 1e6
 }
 
-fn train(settings: &Settings, run: &Run) -> anyhow::Result<Train> {
+fn train(settings: &Settings, run: &Run, dataset: &Dataset) -> anyhow::Result<Train> {
     let training = &run.record.training;
     let mut points: BTreeMap<u64, HistoryPoint> = BTreeMap::new();
     for step in &training.history {
@@ -220,12 +220,26 @@ fn train(settings: &Settings, run: &Run) -> anyhow::Result<Train> {
         tokens_per_second: training.tokens_per_second,
         peak_memory_bytes: training.peak_memory_bytes.unwrap_or(0),
         wall_seconds: training.wall_seconds,
+        examples_used: examples_used(run, dataset),
         history: points
             .into_iter()
             .map(|(step, point)| HistoryPoint { step, ..point })
             .collect(),
         settings: stated,
     })
+}
+
+/// Returns how many distinct examples of the data set were trained on: a
+/// training sees every example it may use once before it sees one again. None
+/// for a training on something else, such as pairs of answers.
+fn examples_used(run: &Run, dataset: &Dataset) -> Option<usize> {
+    let training = &run.record.training;
+    let available = training.examples_available;
+    let most = match run.record.settings.train.max_examples {
+        0 => available,
+        most => most.min(available),
+    };
+    (available == dataset.train.len()).then(|| training.examples.min(most))
 }
 
 fn peak_warning(run: &Run) -> Option<String> {

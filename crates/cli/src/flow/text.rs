@@ -1,13 +1,20 @@
 //! Examples as tokens, by the base model's own tokenizer and chat template.
 
-use dataset::{Decision, Example};
+use std::path::{Path, PathBuf};
+
+use dataset::{Decision, Example, PreferencePair};
 use model::score::DecisionTokens;
-use model::{ChatMessage, ChatTemplate, Encoded, Tokenizer, encode_conversation, encode_prompt};
+use model::{
+    ChatMessage, ChatTemplate, Encoded, TextError, Tokenizer, encode_conversation, encode_prompt,
+};
+use train::Pair;
 
 use crate::exit::{Exit, Stop};
 
 /// A base model's way with text.
 pub(crate) struct Text {
+    /// The model's file or directory.
+    path: PathBuf,
     /// Text to tokens and back.
     pub(crate) tokenizer: Tokenizer,
     /// Conversations to text.
@@ -35,6 +42,7 @@ impl Text {
     /// # Errors
     /// When the tokenizer does not tell the decisions apart.
     pub(crate) fn new(
+        path: &Path,
         tokenizer: Tokenizer,
         template: ChatTemplate,
         eos: &[u32],
@@ -49,6 +57,7 @@ impl Text {
         stop.sort_unstable();
         stop.dedup();
         Ok(Self {
+            path: path.to_owned(),
             tokenizer,
             template,
             decisions,
@@ -80,7 +89,8 @@ impl Text {
                     &messages,
                     &example.id,
                     max_tokens,
-                )?;
+                )
+                .map_err(|error| self.named(error))?;
                 self.check_decision(example, &encoded)?;
                 Ok(encoded)
             })
@@ -96,9 +106,62 @@ impl Text {
             .iter()
             .map(|example| {
                 let message = ChatMessage::new("user", example.prompt());
-                Ok(encode_prompt(&self.tokenizer, &self.template, &[message])?)
+                encode_prompt(&self.tokenizer, &self.template, &[message])
+                    .map_err(|error| self.named(error))
             })
             .collect()
+    }
+
+    /// Encodes preference pairs, each answer with the prompt before it.
+    ///
+    /// # Errors
+    /// With the id of the first pair that does not fit `max_tokens` or whose text
+    /// the template or the tokenizer changes.
+    pub(crate) fn pairs(
+        &self,
+        pairs: &[PreferencePair],
+        max_tokens: usize,
+    ) -> anyhow::Result<Vec<Pair>> {
+        let encode = |pair: &PreferencePair, answer: &str| {
+            let turns = pair.prompt.iter();
+            let mut messages: Vec<ChatMessage> = turns
+                .map(|message| ChatMessage::new(&message.role, &message.content))
+                .collect();
+            messages.push(ChatMessage::new("assistant", answer));
+            encode_conversation(
+                &self.tokenizer,
+                &self.template,
+                &messages,
+                &pair.id,
+                max_tokens,
+            )
+            .map_err(|error| self.named(error))
+        };
+        pairs
+            .iter()
+            .map(|pair| {
+                Ok(Pair {
+                    id: pair.id.clone(),
+                    chosen: encode(pair, &pair.chosen)?,
+                    rejected: encode(pair, &pair.rejected)?,
+                })
+            })
+            .collect()
+    }
+
+    /// Adds the model's file to what its chat template cannot do.
+    fn named(&self, error: TextError) -> anyhow::Error {
+        let template = matches!(
+            error,
+            TextError::TemplateRender { .. } | TextError::NotAPrefix { .. }
+        );
+        let error = anyhow::Error::new(error);
+        if template {
+            let path = self.path.display();
+            error.context(format!("cannot use the chat template of `{path}`"))
+        } else {
+            error
+        }
     }
 
     /// Asserts that scoring reads the tokens that training wrote.

@@ -40,11 +40,11 @@ pub(crate) fn train(
         settings.train.lora()?,
         settings.train.seed,
     )?;
-    run::begin(folder)?;
-    files::write(
-        &folder.join("settings.toml"),
-        settings.to_toml()?.as_bytes(),
-    )?;
+    files::create_directory(folder)?;
+    let stated = settings.to_toml()?;
+    if !resume {
+        files::write(&folder.join("settings.toml"), stated.as_bytes())?;
+    }
     let run_files = RunFiles {
         directory: folder,
         resume,
@@ -83,6 +83,9 @@ pub(crate) fn train(
     bar.finish();
     base.decoder.free_buffers();
     let summary = trained?;
+    // Only now is it certain that what was here before is of this run or replaced by it.
+    run::begin(folder)?;
+    files::write(&folder.join("settings.toml"), stated.as_bytes())?;
     let config = PeftConfig {
         base_model_name_or_path: base.source.clone(),
     };

@@ -112,13 +112,21 @@ impl Layer {
             .map_err(|error: toml::de::Error| self.refuse(&error))
     }
 
+    /// Names the place where the layer was typed.
+    pub(crate) fn named(&self) -> String {
+        match &self.origin {
+            Origin::File(path) => format!("`{}`", path.display()),
+            origin => origin.at((1, 1)),
+        }
+    }
+
     fn refuse(&self, error: &toml::de::Error) -> Stop {
         let place = error
             .span()
             .map_or((1, 1), |span| place(&self.text, span.start));
         let message = format!("{}: {}", self.origin.at(place), error.message());
         let stop = Stop::new(Exit::Usage, message);
-        match suggest::from_serde_message(error.message()) {
+        match suggest::for_key(error.message(), &super::keys()) {
             Some(hint) => stop.hint(hint),
             None => stop,
         }

@@ -17,7 +17,7 @@ use toml::{Table, Value};
 
 use dataset::DatasetSettings;
 use layers::{Layer, Origin, merge};
-use train::SftSettings;
+use train::{DpoSettings, SftSettings};
 
 pub(crate) use sections::{Check, Data, Evaluate, Market, Model};
 
@@ -33,7 +33,9 @@ pub(crate) const PRESETS: [(&str, &str); 2] = [
 ];
 const PREFIX: &str = "FORETUNE_";
 /// Sections that environment variables may set, `FORETUNE_<SECTION>__<KEY>`.
-const SECTIONS: [&str; 6] = ["data", "dataset", "model", "train", "evaluate", "check"];
+const SECTIONS: [&str; 7] = [
+    "data", "dataset", "model", "train", "dpo", "evaluate", "check",
+];
 
 /// The validated settings.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -49,6 +51,8 @@ pub(crate) struct Settings {
     pub(crate) model: Model,
     /// How the adapter is trained.
     pub(crate) train: SftSettings,
+    /// What training by preference needs besides.
+    pub(crate) dpo: DpoSettings,
     /// How the adapter is judged.
     pub(crate) evaluate: Evaluate,
     /// How its answers are compared with those of llama.cpp.
@@ -95,6 +99,14 @@ impl Settings {
         resolve(global.preset.as_deref(), &layers)
     }
 
+    /// Returns the settings of the preset alone.
+    ///
+    /// # Errors
+    /// When there is no such preset.
+    pub(crate) fn of_preset(&self) -> Result<Self, Stop> {
+        resolve(self.preset.as_deref(), &[])
+    }
+
     /// Returns the settings as TOML, for the run directory.
     ///
     /// # Errors
@@ -134,6 +146,9 @@ fn resolve(named: Option<&str>, layers: &[Layer]) -> Result<Settings, Stop> {
             _ => None,
         });
     let (name, text) = preset(named.or(typed).unwrap_or(PRESETS[0].0))?;
+    for (layer, table) in layers.iter().zip(&tables) {
+        refuse_other_preset(name, text, layer, table)?;
+    }
     let base = Layer::new(Origin::Preset(name), text);
     let mut merged: Table = base.table::<Settings>()?;
     for (layer, table) in layers.iter().zip(tables) {
@@ -145,6 +160,71 @@ fn resolve(named: Option<&str>, layers: &[Layer]) -> Result<Settings, Stop> {
     settings.dataset.validate().map_err(invalid)?;
     settings.check_ranges()?;
     Ok(settings)
+}
+
+/// Refuses a layer that states the values of another preset than the one asked
+/// for, as a file of `foretune init` does: it would undo what was asked for.
+fn refuse_other_preset(name: &str, text: &str, layer: &Layer, table: &Table) -> Result<(), Stop> {
+    let Some(Value::String(stated)) = table.get("preset") else {
+        return Ok(());
+    };
+    if stated == name {
+        return Ok(());
+    }
+    let parse = |text: &str| text.parse::<Table>().unwrap_or_default();
+    let (_, own) = preset(stated)?;
+    let Some(key) = kept(table, &parse(own), &parse(text), "") else {
+        return Ok(());
+    };
+    let place = layer.named();
+    let message = format!(
+        "preset `{name}` is asked for, but {place} states preset `{stated}` and its values, such as `{key}`"
+    );
+    Err(Stop::new(Exit::Usage, message).hint(format!(
+        "`foretune init --preset {name}` in another directory writes its settings; or delete from {place} what belongs to `{stated}`"
+    )))
+}
+
+/// Returns the first key that `stated` has as the preset `own` has it, and that
+/// the preset `other` has otherwise.
+fn kept(stated: &Table, own: &Table, other: &Table, path: &str) -> Option<String> {
+    stated.iter().find_map(|(key, value)| {
+        let full = format!("{path}{key}");
+        match (value, own.get(key), other.get(key)) {
+            (Value::Table(stated), Some(Value::Table(own)), other) => {
+                let nothing = Table::new();
+                let other = other.and_then(Value::as_table).unwrap_or(&nothing);
+                kept(stated, own, other, &format!("{full}."))
+            }
+            (value, Some(own), other) if full != "preset" && value == own && other != Some(own) => {
+                Some(full)
+            }
+            _ => None,
+        }
+    })
+}
+
+/// Returns every key with its section (`train.rank`), as the presets name them,
+/// whether in force or commented out.
+fn keys() -> Vec<String> {
+    let mut keys = Vec::new();
+    for (_, text) in PRESETS {
+        let mut section = "";
+        for line in text.lines() {
+            if let Some(name) = line.strip_prefix('[') {
+                section = name.trim_end_matches(']');
+                continue;
+            }
+            let Some((key, _)) = line.trim_start_matches("# ").split_once(" = ") else {
+                continue;
+            };
+            let full = format!("{section}.{key}");
+            if !section.is_empty() && !key.contains(' ') && !keys.contains(&full) {
+                keys.push(full);
+            }
+        }
+    }
+    keys
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the form `map_err` wants")]
@@ -264,6 +344,46 @@ mod tests {
         let chosen = |named| resolve(named, &layers).unwrap().preset;
         assert_eq!(chosen(None).as_deref(), Some("forex-12h"));
         assert_eq!(chosen(Some("crypto-12h")).as_deref(), Some("crypto-12h"));
+    }
+
+    #[test]
+    fn a_file_of_another_preset_is_refused_and_not_undone() {
+        let (_, crypto) = PRESETS[0];
+        let layers = [file(crypto)];
+        let error = resolve(Some("forex-12h"), &layers).unwrap_err();
+        let report = crate::exit::Report::of(&error.into());
+        assert_eq!(report.exit, Exit::Usage);
+        let message = &report.message;
+        assert!(message.contains("`foretune.toml` states preset `crypto-12h`"));
+        assert!(message.contains("such as `dataset."), "{message}");
+        assert!(report.hints[0].contains("foretune init --preset forex-12h"));
+        assert!(resolve(Some("crypto-12h"), &layers).is_ok());
+        // What somebody chose is no preset's value and lies over any preset.
+        let own = [file(
+            "preset = \"crypto-12h\"\n[train]\nrank = 4\n[dataset]\nhorizon_hours = 6",
+        )];
+        let settings = resolve(Some("forex-12h"), &own).unwrap();
+        assert_eq!(
+            (settings.train.rank, settings.dataset.horizon_hours),
+            (4, 6)
+        );
+    }
+
+    #[test]
+    fn a_key_without_its_section_is_suggested_with_it() {
+        let text = refused(&[flag("horizon_hours", "3")]);
+        assert!(
+            text.contains("did you mean `dataset.horizon_hours`?"),
+            "{text}"
+        );
+        let text = refused(&[flag("directory", "x")]);
+        assert!(text.contains("did you mean `data.directory`?"), "{text}");
+        assert!(keys().contains(&"dataset.label.window_bars".to_owned()));
+        assert!(
+            !keys().iter().any(|key| key.ends_with("kind\"")),
+            "{:?}",
+            keys()
+        );
     }
 
     #[test]

@@ -34,9 +34,45 @@ pub(crate) fn from_serde_message(message: &str) -> Option<String> {
     })
 }
 
+/// As [`from_serde_message`], but a name that is a key of a section, of those in
+/// `keys` (`train.rank`), is suggested with its section.
+pub(crate) fn for_key(message: &str, keys: &[String]) -> Option<String> {
+    if message.starts_with("unknown field")
+        && let Some(typed) = message.split('`').nth(1)
+    {
+        let full: Vec<String> = keys
+            .iter()
+            .filter(|key| key.rsplit('.').next() == Some(typed))
+            .map(|key| format!("`{key}`"))
+            .collect();
+        if !full.is_empty() {
+            return Some(format!("did you mean {}?", full.join(" or ")));
+        }
+    }
+    from_serde_message(message)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_key_without_its_section_gets_it() {
+        let message = "unknown field `rank`, expected one of `data`, `train`";
+        let keys = ["train.rank", "train.seed", "dataset.seed"].map(str::to_owned);
+        assert_eq!(
+            for_key(message, &keys).as_deref(),
+            Some("did you mean `train.rank`?")
+        );
+        assert_eq!(
+            for_key(&message.replace("rank", "seed"), &keys).as_deref(),
+            Some("did you mean `train.seed` or `dataset.seed`?")
+        );
+        assert_eq!(
+            for_key(&message.replace("`rank`", "`trian`"), &keys).as_deref(),
+            Some("did you mean `train`?")
+        );
+    }
 
     #[test]
     fn suggests_the_nearest_name() {

@@ -43,7 +43,15 @@ fn refused_columns(change: impl FnOnce(&mut Columns), fragments: &[&str]) {
 fn missing_directory_or_candles() {
     let folder = tempfile::tempdir().unwrap();
     let build = run(folder.path(), "dataset build --data nowhere");
-    check(&build, 3, &["nowhere"]);
+    check(&build, 3, &["nowhere", "hint:", "user_data/data"]);
+    fs::write(folder.path().join("file.csv"), "x").unwrap();
+    let build = run(folder.path(), "dataset build --data file.csv");
+    check(&build, 3, &["file.csv", "not a file"]);
+    Columns::swinging(ROWS).write(&folder.path().join("data/binance"), NAME);
+    for command in ["data inspect data", "dataset build --data data"] {
+        let seen = run(folder.path(), command);
+        check(&seen, 3, &["did you mean `data/binance`?"]);
+    }
     refused(|_| {}, &["has no candle file", "hint:"]);
     refused(
         |folder| {
@@ -83,18 +91,25 @@ fn rows_that_cannot_be() {
     );
     refused_columns(
         |c| c.close[33] = f64::NAN,
-        &[NAME, "row 33", "`close` is NaN"],
+        &[NAME, "row 33", "`close` is NaN", "hint:"],
     );
-    refused_columns(|c| c.low[34] = -1.0, &[NAME, "row 34", "`low` is -1"]);
+    refused_columns(
+        |c| c.low[34] = -1.0,
+        &[NAME, "row 34", "`low` is -1", "hint:"],
+    );
+    refused_columns(
+        |c| c.volume[36] = -1.0,
+        &[NAME, "row 36", "volume is -1", "hint:"],
+    );
     refused_columns(
         |c| std::mem::swap(&mut c.high[35], &mut c.low[35]),
-        &[NAME, "row 35", "is below low"],
+        &[NAME, "row 35", "is below low", "hint:"],
     );
     refused(
         |folder| {
             Columns::swinging(ROWS).write_with_text_close(folder, NAME);
         },
-        &[NAME, "column `close`", "expected"],
+        &[NAME, "column `close`", "expected", "hint:"],
     );
 }
 
@@ -139,7 +154,7 @@ fn a_gap_is_reported_and_not_bridged() {
     let seen = run(folder.path(), "data inspect candles");
     check(&seen, 0, &[]);
     assert!(
-        seen.stdout.contains("1 gaps, 5 rows missing"),
+        seen.stdout.contains("1 gap, 5 rows missing"),
         "{}",
         seen.stdout
     );
@@ -252,7 +267,11 @@ fn an_altered_data_set_is_refused() {
         &["test.jsonl", "line 1"],
     );
     fs::remove_dir_all(at.join("dataset")).unwrap();
-    check(&run(at, "train sft --model nowhere"), 3, &["dataset"]);
+    check(
+        &run(at, "train sft --model nowhere"),
+        3,
+        &["no data set in `dataset`", "foretune dataset build"],
+    );
 }
 
 #[test]

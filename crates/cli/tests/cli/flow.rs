@@ -60,7 +60,14 @@ fn quickstart_runs_through_and_says_what_it_skipped() {
         ["base", "adapter", "majority", "persistence", "logistic"]
     );
     for arm in report["arms"].as_array().unwrap() {
-        for score in ["accuracy", "balanced_accuracy", "log_loss", "brier"] {
+        for score in [
+            "accuracy",
+            "balanced_accuracy",
+            "accuracy_as_answered",
+            "balanced_accuracy_as_answered",
+            "log_loss",
+            "brier",
+        ] {
             let (value, interval) = (&arm[score], &arm[format!("{score}_interval")]);
             assert!(value.is_number(), "{score} of {arm}");
             assert!(
@@ -72,6 +79,21 @@ fn quickstart_runs_through_and_says_what_it_skipped() {
     assert!(report["train"]["tokens_per_second"].as_f64() > Some(0.0));
     assert!(report["train"]["wall_seconds"].as_f64() > Some(0.0));
     assert!(report["train"]["peak_memory_bytes"].is_u64());
+    assert_eq!(report["train"]["examples_used"], 12);
+    assert_eq!(report["buy_and_hold"]["position_changes"], 2);
+    let fitted_on = &report["evaluation"]["calibration_decisions"];
+    assert!(fitted_on.as_u64() > Some(0));
+    let findings = report["findings"].as_array().unwrap();
+    let served = findings
+        .iter()
+        .find(|finding| finding["about"] == "as_answered")
+        .unwrap();
+    let text = served["text"].as_str().unwrap();
+    assert!(
+        text.contains("as llama.cpp serves it")
+            && text.contains(&format!("{fitted_on} validation")),
+        "{text}"
+    );
     assert_eq!(report["world"]["bayes_accuracy"], 0.9);
     assert!(report["edge_over_majority"].is_number());
     assert!(report["edge_over_majority_interval"].is_array());
@@ -255,6 +277,73 @@ fn a_resumed_training_equals_an_uninterrupted_one() {
         &format!("train sft --out whole --resume {SHORT} --set train.seed=99"),
     );
     check(&changed, 2, &["checkpoint", "hint:"]);
+}
+
+#[test]
+fn preference_training_goes_on_from_a_run_and_is_evaluated_like_one() {
+    let folder = with_model();
+    let at = folder.path();
+    check(
+        &run(at, "dataset build --world planted --blocks 120 --out data"),
+        0,
+        &[],
+    );
+    check(
+        &run(
+            at,
+            &format!("train sft --dataset data --out sft {SHORT} --set train.dropout=0"),
+        ),
+        0,
+        &[],
+    );
+    let pairs: Vec<String> = lines(&at.join("data/examples.jsonl"))
+        .iter()
+        .take(6)
+        .map(|example| {
+            let turns = example["messages"].as_array().unwrap();
+            let pair = serde_json::json!({
+                "prompt": [turns[0]],
+                "chosen": [turns[1]],
+                "rejected": "DECISION: HOLD - no reason at all.",
+            });
+            pair.to_string()
+        })
+        .collect();
+    let write = |lines: &[String]| fs::write(at.join("pairs.jsonl"), lines.join("\n")).unwrap();
+    write(&pairs);
+    let short = "--steps 4 --set train.batch_size=3 --set dpo.learning_rate=1e-2 --json";
+    let done = run(
+        at,
+        &format!("train dpo --pairs pairs.jsonl --from sft --out dpo {short}"),
+    );
+    check(&done, 0, &[]);
+    let history = json(&done)["preference"]["history"].clone();
+    let first = &history[0];
+    // Before the first step the model is its own reference.
+    assert!((first["loss"].as_f64().unwrap() - 2.0_f64.ln()).abs() < 1e-4);
+    assert!(
+        history[3]["reward_margin"].as_f64() > Some(0.0),
+        "{history}"
+    );
+    let settings = SHORT.replace("--steps 3 ", "").replace("--model model", "");
+    check(&run(at, "export lora-gguf dpo"), 0, &[]);
+    check(&run(at, &format!("evaluate dpo {settings}")), 0, &[]);
+
+    let last = pairs.len() + 1;
+    write(&[pairs, vec!["{\"prompt\":\"a\"}".to_owned()]].concat());
+    check(
+        &run(at, "train dpo --pairs pairs.jsonl --from sft --out other"),
+        3,
+        &["pairs.jsonl", &format!("line {last}"), "no field `chosen`"],
+    );
+    check(
+        &run(
+            at,
+            "train dpo --pairs pairs.jsonl --from sft --set dpo.beta=-1",
+        ),
+        2,
+        &["dpo.beta", "a positive number"],
+    );
 }
 
 /// llama.cpp, from its wheel, loads the base and the exported adapter and answers as we do. A

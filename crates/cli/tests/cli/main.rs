@@ -7,6 +7,7 @@
 
 mod bad_input;
 mod flow;
+mod keeping;
 mod readme;
 mod support;
 mod usage;

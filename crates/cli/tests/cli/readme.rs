@@ -63,7 +63,7 @@ fn the_commands_of_the_readme_run() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
     tiny::write_gguf(&at.join("model.gguf"));
-    let user_data = at.join("user_data/data");
+    let user_data = at.join("user_data/data/binance");
     fs::create_dir_all(&user_data).unwrap();
     Columns::swinging(3000).write(&user_data, "BTC_USDT-1h.feather");
     // One environment for llama.cpp, kept from run to run; the rest of the cache is small.

@@ -15,6 +15,7 @@ fn help_is_as_documented() {
         "data inspect",
         "dataset build",
         "train sft",
+        "train dpo",
         "export",
         "export lora-gguf",
         "check",
@@ -86,7 +87,7 @@ fn a_mistyped_key_is_placed_and_corrected() {
     .unwrap();
     let run = run(folder.path(), "data inspect");
     insta::assert_snapshot!(run.stderr, @r"
-    error: `foretune.toml`, line 5, column 1: unknown field `learning_rte`, expected one of `learning_rate`, `warmup_ratio`, `batch_size`, `epochs`, `max_examples`, `micro_batch_tokens`, `rank`, `alpha`, `dropout`, `targets`, `weight_decay`, `beta1`, `beta2`, `eps`, `max_gradient_norm`, `decision_weight`, `max_tokens`, `validate_every`, `validation_examples`, `checkpoint_every`, `seed`
+    error: `foretune.toml`, line 5, column 1: unknown field `learning_rte`, expected one of `learning_rate`, `warmup_ratio`, `schedule`, `batch_size`, `epochs`, `max_examples`, `micro_batch_tokens`, `rank`, `alpha`, `dropout`, `targets`, `weight_decay`, `beta1`, `beta2`, `eps`, `max_gradient_norm`, `decision_weight`, `max_tokens`, `validate_every`, `validation_examples`, `checkpoint_every`, `seed`
     hint: did you mean `learning_rate`?
     ");
     assert_eq!((run.code, run.stdout.as_str()), (2, ""));
@@ -100,6 +101,11 @@ fn every_layer_of_settings_is_checked() {
         &run(at, "data inspect --set trian.rank=4"),
         2,
         &["--set trian.rank=4", "did you mean `train`?"],
+    );
+    check(
+        &run(at, "data inspect --set horizon_hours=3"),
+        2,
+        &["did you mean `dataset.horizon_hours`?"],
     );
     check(
         &run(at, "data inspect --set train.rank"),
@@ -158,6 +164,18 @@ fn init_writes_usable_settings_once() {
         settings.contains("kind = \"volatility\"") && settings.contains("\nprompt_template = ")
     );
     check(&run(at, "data inspect"), 0, &[]);
+    check(
+        &run(at, "data inspect --preset crypto-12h"),
+        2,
+        &["states preset `forex-12h`", "`foretune.toml`", "hint:"],
+    );
+    let below = run(at, "init my-project");
+    assert!(
+        below
+            .stdout
+            .contains("next: cd my-project && foretune quickstart"),
+        "{below:?}"
+    );
     check(&run(at, "init"), 2, &["is there already", "--force"]);
     check(&run(at, "init --force"), 0, &[]);
     let settings = fs::read_to_string(at.join("foretune.toml")).unwrap();

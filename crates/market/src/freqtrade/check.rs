@@ -93,8 +93,8 @@ impl File<'_> {
     fn damaged(&self, offset: usize, reason: impl Into<String>) -> MarketError {
         MarketError::Damaged {
             path: self.path.to_owned(),
-            offset: offset as u64,
-            reason: reason.into(),
+            offset: Some(offset as u64),
+            reason: one_line(&reason.into()),
         }
     }
 
@@ -294,6 +294,11 @@ impl File<'_> {
             }
         }
     }
+}
+
+/// Joins the lines of a library's message, which may be a trace of many.
+pub(super) fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 fn i32_at(bytes: &[u8], offset: usize) -> Option<i32> {

@@ -19,7 +19,7 @@ pub use read::{read, read_with_warnings};
 pub use write::write;
 
 pub(crate) use funding::read_funding_unchecked;
-pub(crate) use name::feather_files;
+pub(crate) use name::{feather_files, no_candle_files};
 pub(crate) use read::read_unchecked;
 
 /// The largest file that is read, 2 GiB: one-minute candles of eighty years.

@@ -11,6 +11,12 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::{Instrument, MarketError, Timeframe};
 
+/// How many levels down candles are looked for, to suggest their directory.
+const NESTED_DEPTH: usize = 2;
+/// How many directories of a level are looked at for that, and how many are named.
+const NESTED_LISTED: usize = 200;
+const NESTED_NAMED: usize = 3;
+
 /// What the rows of a candle file are.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum CandleKind {
@@ -177,12 +183,49 @@ pub fn discover(directory: &Path) -> Result<Vec<DataFile>, MarketError> {
         .filter_map(|path| parse_file_name(path).ok())
         .collect();
     if files.is_empty() {
-        return Err(MarketError::NoCandleFiles {
-            path: directory.to_owned(),
-        });
+        return Err(no_candle_files(directory));
     }
     files.sort();
     Ok(files)
+}
+
+/// Returns the error of a directory without candles. It names the directories below that have
+/// some: freqtrade keeps them in `user_data/data/<exchange>`, and `user_data/data` is easily given.
+pub(crate) fn no_candle_files(directory: &Path) -> MarketError {
+    let mut nested = Vec::new();
+    with_candles_below(directory, NESTED_DEPTH, &mut nested);
+    nested.truncate(NESTED_NAMED);
+    MarketError::NoCandleFiles {
+        path: directory.to_owned(),
+        nested,
+    }
+}
+
+/// Collects the directories with candle files at most `depth` levels down, in order. What cannot be
+/// listed is passed over: this only serves a hint.
+fn with_candles_below(directory: &Path, depth: usize, found: &mut Vec<PathBuf>) {
+    let Ok(entries) = std::fs::read_dir(directory) else {
+        return;
+    };
+    let mut folders: Vec<PathBuf> = entries
+        .flatten()
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+        .map(|entry| entry.path())
+        .take(NESTED_LISTED)
+        .collect();
+    folders.sort();
+    for folder in folders {
+        if found.len() >= NESTED_NAMED {
+            return;
+        }
+        let has_candles = feather_files(&folder)
+            .is_ok_and(|paths| paths.iter().any(|path| parse_file_name(path).is_ok()));
+        if has_candles {
+            found.push(folder);
+        } else if depth > 1 {
+            with_candles_below(&folder, depth - 1, found);
+        }
+    }
 }
 
 /// Lists every `.feather` file of a directory and of its `futures/` folder, sorted by path.
@@ -349,12 +392,38 @@ mod tests {
             matches!(error, MarketError::NoCandleFiles { .. }),
             "{error}"
         );
+        assert!(error.hint().unwrap().contains("user_data/data/binance"));
         let error = discover(&directory.path().join("absent")).unwrap_err();
+        assert!(error.hint().unwrap().contains("check the path"));
         assert!(
             matches!(error, MarketError::Io { action: "list", .. }),
             "{error}"
         );
         assert!(error.to_string().contains("absent"), "{error}");
+    }
+
+    #[test]
+    fn candles_further_down_are_suggested() {
+        let directory = tempfile::tempdir().unwrap();
+        let spot = directory.path().join("data/binance");
+        let futures = directory.path().join("data/okx/futures");
+        for folder in [&spot, &futures, &directory.path().join("data/empty")] {
+            std::fs::create_dir_all(folder).unwrap();
+        }
+        std::fs::write(spot.join("BTC_USDT-1h.feather"), b"").unwrap();
+        std::fs::write(futures.join("BTC_USDT_USDT-1h-futures.feather"), b"").unwrap();
+        for start in [directory.path(), &directory.path().join("data")] {
+            let hint = discover(start).unwrap_err().hint().unwrap();
+            let expect = format!(
+                "did you mean `{}` or `{}`?",
+                spot.display(),
+                directory.path().join("data/okx").display()
+            );
+            assert_eq!(hint, expect);
+        }
+        let file = spot.join("BTC_USDT-1h.feather");
+        let hint = discover(&file).unwrap_err().hint().unwrap();
+        assert!(hint.contains("not a file"), "{hint}");
     }
 
     #[test]

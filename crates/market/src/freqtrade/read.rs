@@ -15,7 +15,7 @@ use arrow_array::types::{
 };
 use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_ipc::reader::FileReaderBuilder;
-use arrow_schema::{DataType, Schema, TimeUnit};
+use arrow_schema::{ArrowError, DataType, Schema, TimeUnit};
 
 use super::{CandleKind, DataFile, LARGEST_FILE, check, parse_file_name};
 use crate::{Bars, MarketError, Timestamp, Warning};
@@ -111,16 +111,24 @@ impl<'a> Table<'a> {
         for column in columns {
             projection.push(find(path, &schema, column)?);
         }
-        let damaged = |error: arrow_schema::ArrowError| MarketError::Damaged {
-            path: path.to_owned(),
-            offset: 0,
-            reason: error.to_string(),
-        };
-        let reader = FileReaderBuilder::new()
-            .with_projection(projection)
-            .build(Cursor::new(bytes))
-            .map_err(damaged)?;
-        let batches = reader.collect::<Result<_, _>>().map_err(damaged)?;
+        let batches = decode(&bytes, &projection).map_err(|error| {
+            // Columns are decoded one by one to find the one that fails; arrow does not say.
+            let alone = columns.iter().zip(&projection).find_map(|(column, index)| {
+                let error = decode(&bytes, &[*index]).err()?;
+                Some((*column, error))
+            });
+            let reason = match alone {
+                Some((column, error)) => {
+                    format!("column `{column}` cannot be decoded: {}", plain(&error))
+                }
+                None => plain(&error),
+            };
+            MarketError::Damaged {
+                path: path.to_owned(),
+                offset: None,
+                reason,
+            }
+        })?;
         Ok(Self {
             path,
             columns,
@@ -228,6 +236,25 @@ impl<'a> Table<'a> {
         }
         Ok(numbers)
     }
+}
+
+/// Decodes some columns, in the order of their indices in the file.
+fn decode(bytes: &[u8], projection: &[usize]) -> Result<Vec<RecordBatch>, ArrowError> {
+    FileReaderBuilder::new()
+        .with_projection(projection.to_vec())
+        .build(Cursor::new(bytes))?
+        .collect()
+}
+
+/// Returns arrow's message in one line, without the words that only name its own kinds.
+fn plain(error: &ArrowError) -> String {
+    let text = match error {
+        ArrowError::IoError(message, _)
+        | ArrowError::IpcError(message)
+        | ArrowError::InvalidArgumentError(message) => message.clone(),
+        other => other.to_string(),
+    };
+    check::one_line(&text)
 }
 
 fn first_null(array: &ArrayRef) -> Option<usize> {

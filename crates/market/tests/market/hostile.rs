@@ -166,6 +166,39 @@ fn a_lying_uncompressed_size_allocates_nothing() {
 }
 
 #[test]
+fn damage_inside_a_buffer_names_the_column_and_no_byte() {
+    let offer = Offer::new();
+    freqtrade::write(&offer.path, &hourly(4_000)).unwrap();
+    let mut bytes = std::fs::read(&offer.path).unwrap();
+    let (_, body) = batch_place(&bytes);
+    let size = (4_000_u64 * 8).to_le_bytes();
+    let at = (body..bytes.len() - 8)
+        .rfind(|at| bytes[*at..*at + 8] == size)
+        .unwrap();
+    // The magic number of the LZ4 frame of the last column.
+    bytes[at + 8] ^= 0xff;
+    let text = offer.read(&bytes).unwrap_err().to_string();
+    assert!(
+        text.contains("is damaged: column `volume` cannot be decoded: "),
+        "{text}"
+    );
+    assert!(!text.contains("at byte"), "{text}");
+}
+
+#[test]
+fn a_message_is_one_line_whatever_is_damaged() {
+    let bytes = sound(None);
+    let trailer = bytes.len() - 10;
+    for at in (trailer - 300..trailer).step_by(4) {
+        let mut hostile = bytes.clone();
+        hostile[at..at + 4].copy_from_slice(&[0xee; 4]);
+        if let Err(error) = Offer::new().read(&hostile) {
+            assert_eq!(error.to_string().lines().count(), 1, "{error}");
+        }
+    }
+}
+
+#[test]
 fn a_buffer_outside_the_body_is_found() {
     let bytes = sound(None);
     let (message, body) = batch_place(&bytes);

@@ -60,8 +60,87 @@ pub(super) fn curve(rows: &[&Row], decisions: &[usize], settings: &Settings) -> 
                 .map(|&(time, wealth)| (time, number, wealth)),
         );
     }
+    assemble(rows, accounts.len(), events, position_changes)
+}
+
+/// Follows buying and holding: every instrument is bought in equal parts at the
+/// price of its first decision and sold when the horizon of its last one ends,
+/// whatever lies between; one side of costs to enter, one to leave.
+pub(super) fn hold(rows: &[&Row], settings: &Settings) -> Equity {
+    let keep = (1.0 - settings.cost_per_side).max(0.0);
+    let of_instrument = by_instrument(rows);
+    let mut events = Vec::new();
+    for (number, own) in of_instrument.values().enumerate() {
+        let (Some(first), Some(last)) = (own.first(), own.last()) else {
+            continue;
+        };
+        let worth = |price: f64| (keep * price / first.price).max(0.0);
+        let marks = own.iter().skip(1);
+        events.extend(marks.map(|row| (row.decision_time.0, number, worth(row.price))));
+        let end = last.decision_time.0.saturating_add(settings.horizon);
+        let sold = keep * worth(last.price * (1.0 + last.outcome_return));
+        events.push((end, number, sold));
+    }
+    let accounts = of_instrument.len();
+    assemble(rows, accounts, events, 2 * accounts)
+}
+
+/// How much of the time between the first and the last decision is decided on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Coverage {
+    /// Horizons that fit between each instrument's first decision and the end
+    /// of its last one, summed over the instruments.
+    pub horizons: usize,
+    /// Of them, those with a decision to follow. Fewer when the decisions are a
+    /// sample, or when the data has gaps.
+    pub decided: usize,
+}
+
+impl Coverage {
+    /// Returns whether some horizons are without a decision.
+    pub fn is_partial(&self) -> bool {
+        self.decided < self.horizons
+    }
+}
+
+/// Counts the horizons of the span, and those with a decision to follow.
+pub(super) fn coverage(rows: &[&Row], horizon: i64) -> Coverage {
+    let mut coverage = Coverage {
+        horizons: 0,
+        decided: 0,
+    };
+    for own in by_instrument(rows).values() {
+        let mut held_until = i64::MIN;
+        for row in own {
+            if row.decision_time.0 >= held_until {
+                held_until = row.decision_time.0.saturating_add(horizon);
+                coverage.decided += 1;
+            }
+        }
+        let first = own.first().map_or(held_until, |row| row.decision_time.0);
+        let fit = held_until.saturating_sub(first) / horizon.max(1);
+        coverage.horizons += usize::try_from(fit).unwrap_or(0);
+    }
+    coverage
+}
+
+fn by_instrument<'a>(rows: &[&'a Row]) -> BTreeMap<&'a Instrument, Vec<&'a Row>> {
+    let mut of_instrument: BTreeMap<&Instrument, Vec<&Row>> = BTreeMap::new();
+    for &row in rows {
+        of_instrument.entry(&row.instrument).or_default().push(row);
+    }
+    of_instrument
+}
+
+/// Adds up the accounts' wealth after every event: time, account, wealth.
+fn assemble(
+    rows: &[&Row],
+    accounts: usize,
+    mut events: Vec<(i64, usize, f64)>,
+    position_changes: usize,
+) -> Equity {
     events.sort_by_key(|&(time, number, _)| (time, number));
-    let mut wealth = vec![1.0; accounts.len()];
+    let mut wealth = vec![1.0; accounts];
     let start = rows.first().map_or(0, |row| row.decision_time.0);
     let mut points = vec![EquityPoint {
         time: Timestamp(start),
@@ -223,6 +302,60 @@ mod tests {
         assert!((curve[1] - 1.1).abs() < 1e-12);
         assert!((curve[2] - 0.85).abs() < 1e-12);
         assert!((equity.max_drawdown - (1.0 - 0.85 / 1.1)).abs() < 1e-12);
+    }
+
+    #[test]
+    fn buying_and_holding_pays_to_enter_and_to_leave_and_keeps_what_gaps_bring() {
+        let at = |name: &str, hour, price, outcome_return| Row {
+            price,
+            ..row(name, hour, outcome_return)
+        };
+        // A doubles between the decisions, where no horizon sees it; B is bought later.
+        let rows = [
+            at("A", 0, 100.0, 0.1),
+            at("B", 4, 10.0, 0.0),
+            at("A", 50, 200.0, 0.25),
+            at("B", 50, 10.0, -0.5),
+        ];
+        let rows: Vec<&Row> = rows.iter().collect();
+        let equity = hold(&rows, &settings(0.01));
+        let expected = 0.99 * 0.99 * f64::midpoint(2.5, 0.5) - 1.0;
+        assert!((equity.final_return - expected).abs() < 1e-12, "{equity:?}");
+        assert_eq!(equity.position_changes, 4);
+        let curve: Vec<(i64, f64)> = equity
+            .points
+            .iter()
+            .map(|point| (point.time.0 / HOUR, point.equity))
+            .collect();
+        assert_eq!(curve[0], (0, 1.0));
+        assert_eq!(curve[1].0, 50);
+        assert!((curve[1].1 - 0.99 * 1.5).abs() < 1e-12, "{curve:?}");
+        assert_eq!(curve[2].0, 52, "sold when the last horizon ends");
+        // Following BUY instead would miss the doubling.
+        let followed = curve_of_buying(&rows);
+        assert!(followed.final_return < 0.0, "{followed:?}");
+    }
+
+    fn curve_of_buying(rows: &[&Row]) -> Equity {
+        curve(rows, &vec![class::BUY; rows.len()], &settings(0.01))
+    }
+
+    #[test]
+    fn a_sample_of_the_horizons_is_told_from_all_of_them() {
+        let covered = |hours: &[i64]| {
+            let rows: Vec<Row> = hours.iter().map(|&hour| row("A", hour, 0.0)).collect();
+            let Coverage { horizons, decided } =
+                coverage(&rows.iter().collect::<Vec<_>>(), 2 * HOUR);
+            (horizons, decided)
+        };
+        assert_eq!(covered(&[0, 2, 4]), (3, 3));
+        assert_eq!(
+            covered(&[0, 1, 2, 3, 4, 5]),
+            (3, 3),
+            "overlapping ones are not followed"
+        );
+        assert_eq!(covered(&[0, 6, 8]), (5, 3));
+        assert_eq!(covered(&[7]), (1, 1));
     }
 
     proptest! {

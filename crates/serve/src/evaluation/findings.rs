@@ -81,6 +81,9 @@ pub(super) fn all(
     let known = [MAJORITY, BASE, LOGISTIC, PERSISTENCE];
     for against in known {
         findings.extend(find(against, "accuracy").map(|c| accuracy(c, basis.level)));
+        if against == MAJORITY {
+            findings.extend(as_answered(basis, arms));
+        }
     }
     let others = comparisons
         .iter()
@@ -125,13 +128,13 @@ fn log_loss(comparison: &Comparison, level: f64) -> Finding {
     );
     let text = match comparison.verdict {
         Verdict::Better => format!(
-            "Its probabilities say more than the class frequencies seen in training: {numbers}."
+            "Its probabilities say more than the natural class mix of the training span, before balancing: {numbers}."
         ),
         Verdict::Worse => format!(
-            "Its probabilities are worse than the class frequencies seen in training: {numbers}."
+            "Its probabilities are worse than the natural class mix of the training span, before balancing: {numbers}."
         ),
         Verdict::NoEvidence | Verdict::Note => format!(
-            "No evidence that its probabilities say more than the class frequencies seen in training: {numbers}."
+            "No evidence that its probabilities say more than the natural class mix of the training span, before balancing: {numbers}."
         ),
     };
     Finding {
@@ -141,30 +144,131 @@ fn log_loss(comparison: &Comparison, level: f64) -> Finding {
     }
 }
 
+/// What the adapter does without re-weighting, which is what is served.
+fn as_answered(basis: &Basis, arms: &[ArmEvaluation]) -> Option<Finding> {
+    let reweighted = |name: &str| {
+        let arm = arms.iter().find(|arm| arm.name == name)?;
+        arm.is_reweighted().then_some(arm)
+    };
+    let right = |arm: &ArmEvaluation| {
+        format!(
+            "{} % of the time ({})",
+            plain(arm.accuracy_as_answered * 100.0, 1),
+            share_interval(arm.accuracy_as_answered_interval, basis.level)
+        )
+    };
+    let adapter = reweighted(ADAPTER)?;
+    let mut text = format!(
+        "Answering by itself, as llama.cpp serves it, the adapter is right {}",
+        right(adapter)
+    );
+    let mut verdict = Verdict::Note;
+    if let (Some(edge), Some(interval)) = (
+        adapter.edge_over_majority_as_answered,
+        adapter.edge_over_majority_as_answered_interval,
+    ) {
+        verdict = Verdict::of(interval);
+        text += &format!(
+            "; edge over the majority class {} pp, {}",
+            signed(edge * 100.0, 1),
+            interval_text(interval, 100.0, 1, basis.level)
+        );
+    }
+    text += ".";
+    if let Some(base) = reweighted(BASE) {
+        text += &format!(" The base model by itself is right {}.", right(base));
+    }
+    text += &format!(
+        " All other figures of the two are after their answers were {}.",
+        reweighting(basis)
+    );
+    Some(Finding {
+        verdict,
+        about: "as_answered".to_owned(),
+        text,
+    })
+}
+
+/// Says to what answers were re-weighted.
+pub(crate) fn reweighting(basis: &Basis) -> String {
+    match basis.calibration_decisions {
+        0 => "re-weighted to the class mix of validation decisions".to_owned(),
+        n => format!(
+            "re-weighted to the class mix of {} validation decisions",
+            plain(n as f64, 0)
+        ),
+    }
+}
+
 fn bayes(adapter: &ArmEvaluation, best: f64) -> Option<Finding> {
     if !(best > 0.0 && best <= 1.0) {
         return None;
     }
-    let text = format!(
-        "In this made-up world no method can be right more than {} % of the time on average; the adapter is right {} % of the time, {} % of that.",
+    let mut text = format!(
+        "In this made-up world no method can be right more than {} % of the time on average; {}the adapter is right {} % of the time, {} % of that.",
         plain(best * 100.0, 1),
+        if adapter.is_reweighted() {
+            "after re-weighting, "
+        } else {
+            ""
+        },
         plain(adapter.accuracy * 100.0, 1),
         plain(adapter.accuracy / best * 100.0, 1)
     );
+    if adapter.is_reweighted() {
+        text += &format!(
+            " By itself: {} %, {} % of that.",
+            plain(adapter.accuracy_as_answered * 100.0, 1),
+            plain(adapter.accuracy_as_answered / best * 100.0, 1)
+        );
+    }
     Some(note("bayes_accuracy", text))
 }
 
 fn one_answer(adapter: &ArmEvaluation) -> Option<Finding> {
-    let mix = adapter.class_mix.to_array();
-    let favourite = stats::argmax(&mix);
-    (mix[favourite] >= ONE_ANSWER).then(|| {
-        let text = format!(
-            "The adapter answered {} on {} % of the rows: it hardly decides anything.",
-            class::name(favourite),
-            plain(mix[favourite] * 100.0, 1)
-        );
-        note("class_mix", text)
-    })
+    let favourite = |mix: [f64; class::COUNT]| {
+        let class = stats::argmax(&mix);
+        (class, mix[class])
+    };
+    let percent = |share: f64| plain(share * 100.0, 1);
+    let (chosen, share) = favourite(adapter.class_mix.to_array());
+    let own = adapter.class_mix_as_answered.to_array();
+    let (own_chosen, own_share) = favourite(own);
+    let text = match (
+        adapter.is_reweighted(),
+        share >= ONE_ANSWER,
+        own_share >= ONE_ANSWER,
+    ) {
+        (false, true, _) => format!(
+            "The adapter answers {} on {} % of the rows: it hardly decides anything.",
+            class::name(chosen),
+            percent(share)
+        ),
+        (true, true, _) => {
+            let most_often = if own_chosen == chosen {
+                String::new()
+            } else {
+                format!(
+                    ", and {} most often, on {} %",
+                    class::name(own_chosen),
+                    percent(own_share)
+                )
+            };
+            format!(
+                "After re-weighting, the adapter chooses {0} on {1} % of the rows: it hardly decides anything. By itself it chooses {0} on {2} % of them{most_often}.",
+                class::name(chosen),
+                percent(share),
+                percent(own[chosen])
+            )
+        }
+        (true, false, true) => format!(
+            "By itself, the adapter chooses {} on {} % of the rows: it hardly decides anything.",
+            class::name(own_chosen),
+            percent(own_share)
+        ),
+        (_, false, _) => return None,
+    };
+    Some(note("class_mix", text))
 }
 
 fn blocks(basis: &Basis) -> Option<Finding> {
@@ -197,6 +301,19 @@ fn interval_text(interval: Interval, factor: f64, decimals: usize, level: f64) -
         trim(level * 100.0),
         signed(interval.low * factor, decimals),
         signed(interval.high * factor, decimals)
+    )
+}
+
+/// Writes `95 % interval 28.0 to 42.0 %` of a share.
+fn share_interval(interval: Interval, level: f64) -> String {
+    if !interval.is_known() {
+        return "interval unknown".to_owned();
+    }
+    format!(
+        "{} % interval {} to {} %",
+        trim(level * 100.0),
+        plain(interval.low * 100.0, 1),
+        plain(interval.high * 100.0, 1)
     )
 }
 

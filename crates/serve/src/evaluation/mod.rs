@@ -5,6 +5,11 @@
 //! time of two horizons, all instruments of a block together. Differences
 //! between arms are paired: both arms are scored on the same resample.
 //!
+//! An arm trained on as many rows of one class as of another answers the rare
+//! classes too often. Such an arm hands in its decisions twice: re-weighted to
+//! the class mix of validation decisions (`decisions`, the primary figures) and
+//! as it answers by itself (`raw_decisions`, reported as `..._as_answered`).
+//!
 //! Nothing here decides anything: decisions, probabilities and outcomes are
 //! handed in. One look at one span is what is reported; many looks at the same
 //! span, or many trained variants, make every interval here too narrow.
@@ -12,14 +17,16 @@
 mod check;
 mod equity;
 mod findings;
+mod result;
 mod score;
 
 use market::{Instrument, Timestamp};
 use serde::{Deserialize, Serialize};
-use stats::Interval;
 
-pub use equity::{Equity, EquityPoint};
+pub use equity::{Coverage, Equity, EquityPoint};
+pub(crate) use findings::reweighting;
 pub use findings::{Finding, Verdict, display_name};
+pub use result::{ArmEvaluation, Basis, CalibrationBin, Comparison, Evaluation};
 
 use crate::class::{self, ByClass};
 use crate::error::ServeError;
@@ -31,7 +38,11 @@ pub const ADAPTER: &str = "adapter";
 pub const BASE: &str = "base";
 /// Name of the arm that always answers the most frequent training class.
 pub const MAJORITY: &str = "majority";
-/// Name of the arm that repeats the last known outcome.
+/// Name of the arm that decides for the last known label again.
+///
+/// Its probabilities are not those of that decision but how often each label
+/// followed it in earlier data, so they may favour another class: its accuracy
+/// judges the repetition, its log loss and Brier score judge the frequencies.
 pub const PERSISTENCE: &str = "persistence";
 /// Name of the logistic regression's arm.
 pub const LOGISTIC: &str = "logistic";
@@ -57,11 +68,12 @@ pub struct ArmDecisions {
     /// The arm's name; `majority`, `base`, `adapter`, `persistence` and
     /// `logistic` have a meaning here, others are shown as they are.
     pub name: String,
-    /// Class index per row.
+    /// Class index per row, re-weighted where the arm is.
     pub decisions: Vec<usize>,
     /// Probabilities of BUY, SELL, HOLD per row.
     pub probabilities: Option<Vec<[f64; class::COUNT]>>,
-    /// Class index per row before calibration.
+    /// Class index per row as the arm answers by itself, before re-weighting;
+    /// none for an arm that is not re-weighted.
     pub raw_decisions: Option<Vec<usize>>,
 }
 
@@ -80,6 +92,8 @@ pub struct Settings {
     pub cost_per_side: f64,
     /// Best accuracy any method can reach, known in a planted world.
     pub bayes_accuracy: Option<f64>,
+    /// Validation decisions to whose class mix arms were re-weighted; 0 if none was.
+    pub calibration_decisions: usize,
 }
 
 impl Default for Settings {
@@ -91,136 +105,9 @@ impl Default for Settings {
             seed: 1,
             cost_per_side: 0.0005,
             bayes_accuracy: None,
+            calibration_decisions: 0,
         }
     }
-}
-
-/// The scores of all arms. Its keys are stable.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Evaluation {
-    /// What the scores rest on.
-    pub evaluation: Basis,
-    /// The arms in the order given.
-    pub arms: Vec<ArmEvaluation>,
-    /// Accuracy of the adapter minus accuracy of the majority class.
-    pub edge_over_majority: Option<f64>,
-    /// Its interval.
-    pub edge_over_majority_interval: Option<Interval>,
-    /// The adapter against every other arm.
-    pub comparisons: Vec<Comparison>,
-    /// What holding every instrument throughout would have returned.
-    pub buy_and_hold: Equity,
-    /// The result in sentences, most important first.
-    pub findings: Vec<Finding>,
-}
-
-/// What the scores of an evaluation rest on.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Basis {
-    /// Rows scored.
-    pub n: usize,
-    /// Time blocks of two horizons among them: the number of independent looks.
-    pub effective_n: usize,
-    /// Distinct instruments.
-    pub instruments: usize,
-    /// First decision.
-    pub from: Timestamp,
-    /// Last decision.
-    pub to: Timestamp,
-    /// Label horizon in milliseconds.
-    pub horizon_ms: i64,
-    /// Length of a time block in milliseconds.
-    pub block_ms: i64,
-    /// Bootstrap replicates.
-    pub replicates: usize,
-    /// Confidence level of all intervals.
-    pub level: f64,
-    /// Seed of the bootstrap.
-    pub seed: u64,
-    /// Trading cost per side, as a fraction.
-    pub cost_per_side: f64,
-    /// Shares of the true classes.
-    pub label_mix: ByClass<f64>,
-}
-
-/// The scores of one arm. Every `<name>_interval` is `[low, high]`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ArmEvaluation {
-    /// The arm's name.
-    pub name: String,
-    /// Rows scored.
-    pub n: usize,
-    /// Share of right decisions.
-    pub accuracy: f64,
-    /// Its interval.
-    pub accuracy_interval: Interval,
-    /// Mean over the classes of the share of that class decided right.
-    pub balanced_accuracy: f64,
-    /// Its interval.
-    pub balanced_accuracy_interval: Interval,
-    /// Mean of -ln(probability given to what happened), nats.
-    pub log_loss: Option<f64>,
-    /// Its interval.
-    pub log_loss_interval: Option<Interval>,
-    /// Mean squared error of the probabilities, summed over classes, 0 to 2.
-    pub brier: Option<f64>,
-    /// Its interval.
-    pub brier_interval: Option<Interval>,
-    /// Share of decisions that differ from the one before on that instrument;
-    /// none when no instrument has two.
-    pub flip_rate: Option<f64>,
-    /// Its interval.
-    pub flip_rate_interval: Option<Interval>,
-    /// Share of decisions equal to the base model's.
-    pub agreement: Option<f64>,
-    /// Its interval.
-    pub agreement_interval: Option<Interval>,
-    /// Accuracy of the decisions before calibration.
-    pub raw_accuracy: Option<f64>,
-    /// Its interval.
-    pub raw_accuracy_interval: Option<Interval>,
-    /// Shares of the decided classes.
-    pub class_mix: ByClass<f64>,
-    /// Shares of the classes decided before calibration.
-    pub raw_class_mix: Option<ByClass<f64>>,
-    /// Counts: `confusion[truth][decided]`.
-    pub confusion: [[usize; class::COUNT]; class::COUNT],
-    /// Accuracy minus that of the majority arm.
-    pub edge_over_majority: Option<f64>,
-    /// Its interval.
-    pub edge_over_majority_interval: Option<Interval>,
-    /// How sure it was against how often it was right.
-    pub calibration: Option<Vec<CalibrationBin>>,
-    /// Net-of-cost equity: a diagnostic, not evidence.
-    pub equity_diagnostic: Equity,
-}
-
-/// Decisions of similar stated probability.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct CalibrationBin {
-    /// Mean probability given to the decision taken.
-    pub stated: f64,
-    /// Share of them that were right.
-    pub observed: f64,
-    /// Interval of `observed`.
-    pub observed_interval: Interval,
-    /// Decisions in the bin.
-    pub n: usize,
-}
-
-/// The adapter against another arm, in one score.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Comparison {
-    /// The other arm.
-    pub against: String,
-    /// `accuracy`, `log_loss` or `brier`.
-    pub metric: String,
-    /// How much better the adapter is; negative when it is worse.
-    pub difference: f64,
-    /// Its interval.
-    pub difference_interval: Interval,
-    /// What the interval allows to say.
-    pub verdict: Verdict,
 }
 
 /// Scores every arm on the same rows.
@@ -271,6 +158,8 @@ pub fn evaluate(
         seed: settings.seed,
         cost_per_side: settings.cost_per_side,
         label_mix: ByClass::count(&labels).shares(),
+        calibration_decisions: settings.calibration_decisions,
+        coverage: equity::coverage(&rows, settings.horizon),
     };
     let adapter = scored.iter().find(|arm| arm.name == ADAPTER);
     let (edge, edge_interval) = adapter.map_or((None, None), |arm| {
@@ -282,7 +171,7 @@ pub fn evaluate(
         edge_over_majority: edge,
         edge_over_majority_interval: edge_interval,
         comparisons,
-        buy_and_hold: equity::curve(&rows, &vec![class::BUY; rows.len()], settings),
+        buy_and_hold: equity::hold(&rows, settings),
         findings,
         arms: scored,
     })
@@ -319,9 +208,17 @@ fn score_arm(arm: &ArmDecisions, context: &Context<'_>) -> ArmEvaluation {
     let agreement = context.base.map(|base| mean(&|row| same(base, row)));
     let raw = arm.raw_decisions.as_deref();
     let raw_accuracy = raw.map(|raw| mean(&|row| hit(raw, row)));
-    let edge = context
-        .majority
-        .map(|majority| mean(&|row| hit(&arm.decisions, row) - hit(&majority.decisions, row)));
+    let answered = raw.unwrap_or(&arm.decisions);
+    let (accuracy_as_answered, accuracy_as_answered_interval) = mean(&|row| hit(answered, row));
+    let (balanced_accuracy_as_answered, balanced_accuracy_as_answered_interval) =
+        blocks.balanced_accuracy(labels, answered);
+    let edge_of = |decisions: &[usize]| {
+        let majority = context.majority?;
+        Some(mean(&|row| {
+            hit(decisions, row) - hit(&majority.decisions, row)
+        }))
+    };
+    let (edge, edge_as_answered) = (edge_of(&arm.decisions), edge_of(answered));
     ArmEvaluation {
         name: arm.name.clone(),
         n: labels.len(),
@@ -329,6 +226,10 @@ fn score_arm(arm: &ArmDecisions, context: &Context<'_>) -> ArmEvaluation {
         accuracy_interval,
         balanced_accuracy,
         balanced_accuracy_interval,
+        accuracy_as_answered,
+        accuracy_as_answered_interval,
+        balanced_accuracy_as_answered,
+        balanced_accuracy_as_answered_interval,
         log_loss: log_loss.map(|(value, _)| value),
         log_loss_interval: log_loss.map(|(_, interval)| interval),
         brier: brier.map(|(value, _)| value),
@@ -341,9 +242,13 @@ fn score_arm(arm: &ArmDecisions, context: &Context<'_>) -> ArmEvaluation {
         raw_accuracy_interval: raw_accuracy.map(|(_, interval)| interval),
         class_mix: ByClass::count(&arm.decisions).shares(),
         raw_class_mix: raw.map(|raw| ByClass::count(raw).shares()),
+        class_mix_as_answered: ByClass::count(answered).shares(),
         confusion: score::confusion(labels, &arm.decisions),
+        confusion_as_answered: score::confusion(labels, answered),
         edge_over_majority: edge.map(|(value, _)| value),
         edge_over_majority_interval: edge.map(|(_, interval)| interval),
+        edge_over_majority_as_answered: edge_as_answered.map(|(value, _)| value),
+        edge_over_majority_as_answered_interval: edge_as_answered.map(|(_, interval)| interval),
         calibration: probabilities.map(|p| calibration(&arm.decisions, p, context)),
         equity_diagnostic: equity::curve(context.rows, &arm.decisions, context.settings),
     }

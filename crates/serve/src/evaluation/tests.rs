@@ -195,6 +195,9 @@ fn json_keys_are_stable_and_come_back() {
         "agreement",
         "edge_over_majority",
         "raw_accuracy",
+        "accuracy_as_answered",
+        "balanced_accuracy_as_answered",
+        "edge_over_majority_as_answered",
     ] {
         assert!(adapter[key].is_number(), "{key}");
         assert_eq!(
@@ -210,6 +213,110 @@ fn json_keys_are_stable_and_come_back() {
     assert!(adapter["class_mix"]["BUY"].is_number());
     let back: Evaluation = serde_json::from_value(json).unwrap();
     assert_eq!(back, evaluation);
+}
+
+/// The adapter decides HOLD after re-weighting and something of its own before.
+fn reweighted(rows: &[Row], own: Vec<usize>) -> Evaluation {
+    let mut arms = arms(rows, 0.3);
+    arms[1] = arm(ADAPTER, vec![class::HOLD; rows.len()]);
+    arms[1].raw_decisions = Some(own);
+    arms[0].raw_decisions = Some(vec![class::BUY; rows.len()]);
+    let settings = Settings {
+        calibration_decisions: 60,
+        bayes_accuracy: Some(0.9),
+        ..settings()
+    };
+    evaluate(rows, &arms, &settings).unwrap()
+}
+
+#[test]
+fn what_an_arm_answers_by_itself_is_scored_beside_its_reweighted_decisions() {
+    let rows = rows(400);
+    let own: Vec<usize> = (0..400).map(|i| (noise(i, 8) * 3.0) as usize).collect();
+    let evaluation = reweighted(&rows, own.clone());
+    let labels: Vec<usize> = rows.iter().map(|row| row.label).collect();
+    let adapter = &evaluation.arms[1];
+    let alone = evaluate(
+        &rows,
+        &[arm(ADAPTER, own), arms(&rows, 0.0).remove(2)],
+        &settings(),
+    );
+    let alone = &alone.unwrap().arms[0];
+    assert_ne!(adapter.accuracy, adapter.accuracy_as_answered);
+    assert_eq!(adapter.accuracy_as_answered, alone.accuracy);
+    assert_eq!(
+        adapter.accuracy_as_answered_interval,
+        alone.accuracy_interval
+    );
+    assert_eq!(
+        adapter.balanced_accuracy_as_answered,
+        alone.balanced_accuracy
+    );
+    assert_eq!(
+        adapter.balanced_accuracy_as_answered_interval,
+        alone.balanced_accuracy_interval
+    );
+    assert_eq!(
+        adapter.edge_over_majority_as_answered,
+        alone.edge_over_majority
+    );
+    assert_eq!(adapter.confusion_as_answered, alone.confusion);
+    assert_eq!(adapter.class_mix_as_answered, alone.class_mix);
+    assert_eq!(adapter.raw_accuracy, Some(adapter.accuracy_as_answered));
+    let majority = &evaluation.arms[2];
+    assert!(!majority.is_reweighted());
+    assert_eq!(majority.accuracy_as_answered, majority.accuracy);
+    assert_eq!(majority.confusion_as_answered, majority.confusion);
+    assert_eq!(
+        majority.accuracy,
+        stats::metrics::accuracy(&labels, &vec![class::HOLD; 400])
+    );
+}
+
+#[test]
+fn the_findings_say_what_is_reweighted_and_what_is_served() {
+    let rows = rows(400);
+    let mut own = vec![class::HOLD; 400];
+    own[..300].fill(class::BUY);
+    let evaluation = reweighted(&rows, own);
+    let [_, adapter, _] = &evaluation.arms[..] else {
+        panic!("three arms");
+    };
+    let text = |about: &str| {
+        let found = evaluation.findings.iter().find(|f| f.about == about);
+        found.map_or("", |finding| finding.text.as_str())
+    };
+    let served = text("as_answered");
+    let right = format!(
+        "{:.1} % of the time (95 % interval",
+        adapter.accuracy_as_answered * 100.0
+    );
+    assert!(
+        served.starts_with("Answering by itself, as llama.cpp serves it, the adapter is right"),
+        "{served}"
+    );
+    for part in [
+        right.as_str(),
+        "; edge over the majority class \u{2212}",
+        "The base model by itself is right",
+        "re-weighted to the class mix of 60 validation decisions.",
+    ] {
+        assert!(served.contains(part), "{part}: {served}");
+    }
+    assert_eq!(
+        text("class_mix"),
+        "After re-weighting, the adapter chooses HOLD on 100.0 % of the rows: it hardly decides \
+         anything. By itself it chooses HOLD on 25.0 % of them, and \
+         BUY most often, on 75.0 %."
+    );
+    assert!(text("bayes_accuracy").contains("after re-weighting, the adapter is right"));
+    let plain = evaluate(&rows, &arms(&rows, 0.3), &settings()).unwrap();
+    assert!(
+        plain
+            .findings
+            .iter()
+            .all(|f| f.about != "as_answered" && !f.text.contains("weight"))
+    );
 }
 
 #[test]

@@ -8,6 +8,7 @@
 mod figures;
 mod page;
 mod prose;
+mod table;
 mod tables;
 
 use std::collections::BTreeMap;
@@ -119,6 +120,10 @@ pub struct Train {
     pub peak_memory_bytes: u64,
     /// Duration.
     pub wall_seconds: f64,
+    /// Distinct examples trained on, out of those of the training split; none
+    /// when that is not known.
+    #[serde(default)]
+    pub examples_used: Option<usize>,
     /// The course of the training.
     pub history: Vec<HistoryPoint>,
     /// Base model, rank, learning rate and all other settings.

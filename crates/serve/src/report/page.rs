@@ -10,7 +10,7 @@ use super::prose::{self, arm, count, percent};
 use super::{PageData, Report, tables};
 use crate::chart::svg::escape;
 use crate::chart::ticks::{plain, signed};
-use crate::evaluation::{ADAPTER, MAJORITY, Verdict};
+use crate::evaluation::{ADAPTER, MAJORITY, PERSISTENCE, Verdict};
 
 const STYLE: &str = include_str!("style.css");
 
@@ -80,16 +80,41 @@ fn sections(report: &Report, page: &PageData) -> Vec<Section> {
     };
     add("verdict", "What was found", "", verdict(report));
     add("done", "What was done", "", flow(report));
+    let reweighted = |yes: &'static str| {
+        if prose::is_reweighted(report) {
+            yes
+        } else {
+            ""
+        }
+    };
+    let intro = [
+        "The adapter beside opponents that cost nothing. Dots are what was measured on the test span, whiskers are the intervals.",
+        reweighted(
+            " The two models and the logistic regression are shown after re-weighting; the second table has them as they answer by themselves.",
+        ),
+        if arm(report, PERSISTENCE).is_some() {
+            " Persistence decides for the last known answer again; its log loss and Brier score are those of answer-to-answer frequencies in the validation part, which may favour another answer."
+        } else {
+            ""
+        },
+    ];
     add(
         "arms",
         "How it compares",
-        "The adapter beside opponents that cost nothing. Dots are what was measured on the test span, whiskers are the intervals.",
-        arms::comparison(report) + &tables::scores(report) + &tables::confusion(report),
+        &intro.concat(),
+        arms::comparison(report)
+            + &tables::scores(report)
+            + &tables::as_answered(report)
+            + &tables::confusion(report),
     );
+    let intro = [
+        "Triangles mark the adapter's BUY and SELL decisions, where there is room. The bands below show all decisions: what the outcome turned out to call for, and what each model said.",
+        reweighted(" What they said is shown after re-weighting."),
+    ];
     add(
         "decisions",
         "Decisions over time",
-        "Triangles mark the adapter's BUY and SELL decisions, where there is room. The bands below show all decisions: what the outcome turned out to call for, and what each model said.",
+        &intro.concat(),
         course::prices(page),
     );
     add(
@@ -119,7 +144,7 @@ fn sections(report: &Report, page: &PageData) -> Vec<Section> {
     add(
         "answers",
         "Answers to read",
-        "Questions from the test span with what the models wrote. Open one and judge for yourself.",
+        "Questions from the test span with what the models wrote by themselves. Open one and judge for yourself.",
         tables::samples(page),
     );
     add("data", "The data", "", tables::dataset(report));
@@ -166,14 +191,17 @@ fn key_figures(report: &Report) -> String {
     let basis = &report.evaluation.evaluation;
     let level = plain(basis.level * 100.0, 0);
     let mut html = String::from("<dl class=\"key\">");
-    let mut add = |name: &str, value: &str, under: &str| {
+    let mut add = |name: &str, value: &str, under: &[String]| {
         let _ = write!(
             html,
-            "<div><dt>{}</dt><dd>{}</dd><dd class=\"under\">{}</dd></div>",
+            "<div><dt>{}</dt><dd>{}</dd>",
             escape(name),
-            escape(value),
-            escape(under)
+            escape(value)
         );
+        for line in under {
+            let _ = write!(html, "<dd class=\"under\">{}</dd>", escape(line));
+        }
+        html.push_str("</div>");
     };
     let range = |interval: stats::Interval, write: &dyn Fn(f64) -> String, unit: &str| {
         if interval.is_known() {
@@ -184,30 +212,56 @@ fn key_figures(report: &Report) -> String {
         }
     };
     let share = |interval| range(interval, &|value| plain(value, 1), "%");
-    if let Some(adapter) = arm(report, ADAPTER) {
-        add(
-            "Adapter right",
-            &percent(adapter.accuracy),
-            &share(adapter.accuracy_interval),
-        );
+    let points = |interval| range(interval, &|value| signed(value, 1), "pp");
+    let edge_text = |edge: f64| format!("{} pp", signed(edge * 100.0, 1));
+    let adapter = arm(report, ADAPTER);
+    let reweighted = adapter.filter(|arm| arm.is_reweighted());
+    if let Some(adapter) = adapter {
+        let mut under = vec![share(adapter.accuracy_interval)];
+        under.extend(reweighted.map(|arm| {
+            format!(
+                "As it answers: {}, {}",
+                percent(arm.accuracy_as_answered),
+                share(arm.accuracy_as_answered_interval)
+            )
+        }));
+        let name = if reweighted.is_some() {
+            "Adapter right, re-weighted"
+        } else {
+            "Adapter right"
+        };
+        add(name, &percent(adapter.accuracy), &under);
     }
     if let Some(majority) = arm(report, MAJORITY) {
         add(
             "Majority class right",
             &percent(majority.accuracy),
-            &share(majority.accuracy_interval),
+            &[share(majority.accuracy_interval)],
         );
     }
     if let (Some(edge), Some(interval)) = (
         report.evaluation.edge_over_majority,
         report.evaluation.edge_over_majority_interval,
     ) {
-        let value = format!("{} pp", signed(edge * 100.0, 1));
-        let under = range(interval, &|value| signed(value, 1), "pp");
-        add("Edge", &value, &under);
+        let mut under = vec![points(interval)];
+        under.extend(reweighted.and_then(|arm| {
+            let edge = arm.edge_over_majority_as_answered?;
+            let interval = arm.edge_over_majority_as_answered_interval?;
+            Some(format!(
+                "As it answers: {}, {}",
+                edge_text(edge),
+                points(interval)
+            ))
+        }));
+        let name = if reweighted.is_some() {
+            "Edge, re-weighted"
+        } else {
+            "Edge"
+        };
+        add(name, &edge_text(edge), &under);
     }
     let under = format!("worth {} independent blocks", count(basis.effective_n));
-    add("Decisions", &count(basis.n), &under);
+    add("Decisions", &count(basis.n), &[under]);
     html.push_str("</dl>\n");
     html
 }

@@ -7,6 +7,7 @@ use crate::chart::ticks::plain;
 use crate::class;
 use crate::evaluation::{
     ADAPTER, ArmEvaluation, BASE, LOGISTIC, MAJORITY, PERSISTENCE, Verdict, display_name,
+    reweighting,
 };
 
 /// The page's first lines.
@@ -65,27 +66,64 @@ fn lead(report: &Report) -> String {
         day(&basis.to.to_string()),
     );
     match (arm(report, ADAPTER), arm(report, MAJORITY)) {
-        (Some(adapter), Some(majority)) => {
-            let answer = class::name(stats::argmax(&majority.class_mix.to_array()));
+        (Some(adapter), majority) => {
             let _ = write!(
                 text,
-                ", the adapter was right {} of the time. Always answering {answer} was right {} of the time.",
-                percent(adapter.accuracy),
-                percent(majority.accuracy),
-            );
-        }
-        (Some(adapter), None) => {
-            let _ = write!(
-                text,
-                ", the adapter was right {} of the time.",
+                ", the adapter was right {} of the time",
                 percent(adapter.accuracy)
             );
+            if adapter.is_reweighted() {
+                let _ = write!(
+                    text,
+                    " after its answers were {}; as it answers by itself, it was right {} of the time",
+                    reweighting(basis),
+                    percent(adapter.accuracy_as_answered)
+                );
+            }
+            text.push('.');
+            if let Some(majority) = majority {
+                let answer = class::name(stats::argmax(&majority.class_mix.to_array()));
+                let _ = write!(
+                    text,
+                    " Always answering {answer} was right {} of the time.",
+                    percent(majority.accuracy)
+                );
+            }
         }
         (None, _) => {
             let _ = write!(text, ", {} arms were scored.", report.evaluation.arms.len());
         }
     }
     text
+}
+
+/// Returns ` after re-weighting`, to be put into captions, or nothing when no
+/// arm was re-weighted.
+pub(super) fn after_reweighting(report: &Report) -> &'static str {
+    if is_reweighted(report) {
+        " after re-weighting"
+    } else {
+        ""
+    }
+}
+
+/// Returns whether any arm's figures are those after re-weighting.
+pub(super) fn is_reweighted(report: &Report) -> bool {
+    let mut arms = report.evaluation.arms.iter();
+    arms.any(ArmEvaluation::is_reweighted)
+}
+
+/// Says beside the equity curve which part of the span was not decided on.
+pub(super) fn coverage(report: &Report) -> Option<String> {
+    let basis = &report.evaluation.evaluation;
+    basis.coverage.is_partial().then(|| {
+        format!(
+            "The decisions open {} of the {} horizons of {} in the span: they are a sample, or the data has gaps. Between them every arm is out of the market, while buy and hold stays in it.",
+            count(basis.coverage.decided),
+            count(basis.coverage.horizons),
+            duration(basis.horizon_ms as f64 / 1000.0)
+        )
+    })
 }
 
 /// Says what a made-up world means for the reading of the page.
@@ -132,9 +170,16 @@ pub(super) fn flow(report: &Report) -> Vec<(&'static str, String)> {
         .named()
         .map(|(_, by_class)| by_class.total());
     if counts.iter().sum::<usize>() > 0 {
+        let used = report.train.as_ref().and_then(|train| train.examples_used);
+        let learnt = match used {
+            Some(used) if used < counts[0] => {
+                format!("trained on {} of {}", count(used), count(counts[0]))
+            }
+            Some(_) => format!("all {} trained on", count(counts[0])),
+            None => format!("{} to learn from", count(counts[0])),
+        };
         let text = format!(
-            "{} questions with answers to learn from, {} to tune on, {} kept aside. Split by time.",
-            count(counts[0]),
+            "Questions with answers: {learnt}, {} to tune on, {} kept aside. Split by time.",
             count(counts[1]),
             count(counts[2])
         );
@@ -166,18 +211,22 @@ pub(super) fn flow(report: &Report) -> Vec<(&'static str, String)> {
 }
 
 /// Terms of the page in plain words.
-pub(super) const TERMS: [(&str, &str); 11] = [
+pub(super) const TERMS: [(&str, &str); 12] = [
     (
         "Adapter",
         "The small set of trained numbers that is added to the language model. The base model is the same model without it.",
     ),
     (
         "Majority class",
-        "The simplest opponent: always give the answer that was most frequent in training. In quiet markets that is HOLD, and it is right surprisingly often.",
+        "The simplest opponent: always give the answer that was most frequent in the training span, before the examples were balanced. In quiet markets that is HOLD, and it is right surprisingly often. Its probabilities are that natural class mix.",
+    ),
+    (
+        "Re-weighting",
+        "The model learns from as many BUY as SELL as HOLD, so by itself it answers the rare ones too often. To judge it, its probabilities are scaled by four numbers fitted on validation decisions, which puts the natural class mix back. The adapter that is written, and that llama.cpp serves, answers without it: \u{201c}by itself\u{201d}.",
     ),
     (
         "Persistence",
-        "A second simple opponent: what happened last time happens again.",
+        "A second simple opponent: what the last known horizon called for is right again. Its accuracy judges that. Its log loss and Brier score judge something else: how often each answer followed that one in the validation part, which may favour another answer than the repeated one.",
     ),
     (
         "Logistic regression",

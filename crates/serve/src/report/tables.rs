@@ -3,86 +3,24 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use serde_json::Value;
+use stats::calibration::{MAX_TEMPERATURE, Scaling};
 
-use super::prose::{arm, bytes, count, day, duration, percent};
+use super::prose::{self, arm, bytes, count, day, duration, percent};
+use super::table::{Cell, Table, estimate, fact_table, facts};
 use super::{PageData, Report};
 use crate::chart::svg::escape;
 use crate::chart::ticks::{plain, signed};
 use crate::class;
-use crate::evaluation::ADAPTER;
-
-/// A table under construction. Cells are escaped on entry.
-struct Table {
-    html: String,
-}
-
-impl Table {
-    fn new(caption: &str, columns: &[(&str, bool)]) -> Self {
-        let mut html = format!(
-            "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"{0}\"><table><caption>{0}</caption><thead><tr>",
-            escape(caption)
-        );
-        for (name, is_number) in columns {
-            let class = if *is_number { " class=\"number\"" } else { "" };
-            let _ = write!(html, "<th scope=\"col\"{class}>{}</th>", escape(name));
-        }
-        html.push_str("</tr></thead><tbody>");
-        Self { html }
-    }
-
-    fn row(&mut self, emphasised: bool, name: &str, cells: &[Cell]) {
-        let class = if emphasised { " class=\"main\"" } else { "" };
-        let _ = write!(
-            self.html,
-            "<tr{class}><th scope=\"row\">{}</th>",
-            escape(name)
-        );
-        for cell in cells {
-            let _ = match cell {
-                Cell::Date(text) => {
-                    write!(self.html, "<td class=\"date\">{}</td>", escape(text))
-                }
-                Cell::Text(text) => write!(self.html, "<td class=\"text\">{}</td>", escape(text)),
-                Cell::Number(text) => {
-                    write!(self.html, "<td class=\"number\">{}</td>", escape(text))
-                }
-                Cell::Hash(text) => write!(self.html, "<td class=\"hash\">{}</td>", escape(text)),
-                Cell::Estimate(value, interval) => write!(
-                    self.html,
-                    "<td class=\"number\">{}<span class=\"interval\">{}</span></td>",
-                    escape(value),
-                    escape(interval)
-                ),
-            };
-        }
-        self.html.push_str("</tr>");
-    }
-
-    fn finish(mut self) -> String {
-        self.html.push_str("</tbody></table></div>\n");
-        self.html
-    }
-}
-
-enum Cell {
-    Text(String),
-    Date(String),
-    Number(String),
-    Hash(String),
-    Estimate(String, String),
-}
+use crate::evaluation::{ADAPTER, display_name};
 
 /// Every score of every arm.
 pub(super) fn scores(report: &Report) -> String {
-    let level = plain(report.evaluation.evaluation.level * 100.0, 0);
-    let caption = format!("All scores on the test span, with {level} % intervals");
-    let is_calibrated = report
-        .evaluation
-        .arms
-        .iter()
-        .any(|arm| arm.raw_accuracy.is_some());
-    let mut columns = vec![
+    let caption = format!(
+        "All scores on the test span{}, with {} % intervals",
+        prose::after_reweighting(report),
+        level(report)
+    );
+    let columns = [
         ("Arm", false),
         ("Accuracy", true),
         ("Edge over majority", true),
@@ -92,26 +30,14 @@ pub(super) fn scores(report: &Report) -> String {
         ("Flip rate", true),
         ("Agrees with base", true),
     ];
-    if is_calibrated {
-        columns.push(("Accuracy before calibration", true));
-    }
     let mut table = Table::new(&caption, &columns);
-    let share = |value: Option<f64>, interval: Option<stats::Interval>| {
-        estimate(value, interval, &|v| plain(v * 100.0, 1), " %")
-    };
     let score = |value: Option<f64>, interval: Option<stats::Interval>| {
         estimate(value, interval, &|v| plain(v, 3), "")
     };
     for arm in &report.evaluation.arms {
-        let edge = estimate(
-            arm.edge_over_majority,
-            arm.edge_over_majority_interval,
-            &|v| signed(v * 100.0, 1),
-            " pp",
-        );
-        let mut cells = vec![
+        let cells = [
             share(Some(arm.accuracy), Some(arm.accuracy_interval)),
-            edge,
+            edge(arm.edge_over_majority, arm.edge_over_majority_interval),
             share(
                 Some(arm.balanced_accuracy),
                 Some(arm.balanced_accuracy_interval),
@@ -121,28 +47,64 @@ pub(super) fn scores(report: &Report) -> String {
             share(arm.flip_rate, arm.flip_rate_interval),
             share(arm.agreement, arm.agreement_interval),
         ];
-        if is_calibrated {
-            cells.push(share(arm.raw_accuracy, arm.raw_accuracy_interval));
-        }
         table.row(arm.name == ADAPTER, &arm.name, &cells);
     }
     table.finish()
 }
 
-fn estimate(
-    value: Option<f64>,
-    interval: Option<stats::Interval>,
-    write: &dyn Fn(f64) -> String,
-    unit: &str,
-) -> Cell {
-    let Some(value) = value.filter(|v| v.is_finite()) else {
-        return Cell::Number("\u{2013}".to_owned());
-    };
-    let interval = interval.filter(stats::Interval::is_known).map_or_else(
-        || "interval unknown".to_owned(),
-        |interval| format!("[{}, {}]", write(interval.low), write(interval.high)),
+/// The arms that were re-weighted, as they answer by themselves.
+pub(super) fn as_answered(report: &Report) -> String {
+    let arms = report.evaluation.arms.iter();
+    let reweighted: Vec<_> = arms.filter(|arm| arm.is_reweighted()).collect();
+    if reweighted.is_empty() {
+        return String::new();
+    }
+    let caption = format!(
+        "As they answer by themselves, before re-weighting, with {} % intervals",
+        level(report)
     );
-    Cell::Estimate(format!("{}{unit}", write(value)), interval)
+    let columns = [
+        ("Arm", false),
+        ("Accuracy", true),
+        ("Edge over majority", true),
+        ("Balanced accuracy", true),
+        ("Said BUY", true),
+        ("Said SELL", true),
+        ("Said HOLD", true),
+    ];
+    let mut table = Table::new(&caption, &columns);
+    for arm in reweighted {
+        let mut cells = vec![
+            share(
+                Some(arm.accuracy_as_answered),
+                Some(arm.accuracy_as_answered_interval),
+            ),
+            edge(
+                arm.edge_over_majority_as_answered,
+                arm.edge_over_majority_as_answered_interval,
+            ),
+            share(
+                Some(arm.balanced_accuracy_as_answered),
+                Some(arm.balanced_accuracy_as_answered_interval),
+            ),
+        ];
+        let mix = arm.class_mix_as_answered.to_array();
+        cells.extend(mix.map(|share| Cell::Number(percent(share))));
+        table.row(arm.name == ADAPTER, &arm.name, &cells);
+    }
+    table.finish()
+}
+
+fn level(report: &Report) -> String {
+    plain(report.evaluation.evaluation.level * 100.0, 0)
+}
+
+fn share(value: Option<f64>, interval: Option<stats::Interval>) -> Cell {
+    estimate(value, interval, &|v| plain(v * 100.0, 1), " %")
+}
+
+fn edge(value: Option<f64>, interval: Option<stats::Interval>) -> Cell {
+    estimate(value, interval, &|v| signed(v * 100.0, 1), " pp")
 }
 
 /// What following each arm would have returned; a diagnostic.
@@ -171,25 +133,37 @@ pub(super) fn equity(report: &Report) -> String {
     table.finish()
 }
 
-/// What happened when the adapter said what.
+/// What happened when the adapter said what: after re-weighting, and by itself.
 pub(super) fn confusion(report: &Report) -> String {
     let Some(adapter) = arm(report, ADAPTER) else {
         return String::new();
     };
-    let mut table = Table::new(
-        "When the adapter said \u{2026}, what did the outcome call for?",
-        &[
-            ("It said", false),
-            ("Times", true),
-            ("BUY was right", true),
-            ("SELL was right", true),
-            ("HOLD was right", true),
-        ],
-    );
+    if !adapter.is_reweighted() {
+        let caption = "When the adapter said \u{2026}, what did the outcome call for?";
+        return said(caption, &adapter.confusion);
+    }
+    said(
+        "When the adapter said \u{2026} (after re-weighting), what did the outcome call for?",
+        &adapter.confusion,
+    ) + &said(
+        "When the adapter said \u{2026} (by itself, as it is served), what did the outcome call for?",
+        &adapter.confusion_as_answered,
+    )
+}
+
+fn said(caption: &str, confusion: &[[usize; class::COUNT]; class::COUNT]) -> String {
+    let columns = [
+        ("It said", false),
+        ("Times", true),
+        ("BUY was right", true),
+        ("SELL was right", true),
+        ("HOLD was right", true),
+    ];
+    let mut table = Table::new(caption, &columns);
     for decided in 0..class::COUNT {
-        let times: usize = adapter.confusion.iter().map(|truth| truth[decided]).sum();
+        let times: usize = confusion.iter().map(|truth| truth[decided]).sum();
         let mut cells = vec![Cell::Number(count(times))];
-        for truth in &adapter.confusion {
+        for truth in confusion {
             cells.push(Cell::Number(if times == 0 {
                 "\u{2013}".to_owned()
             } else {
@@ -264,11 +238,67 @@ pub(super) fn dataset(report: &Report) -> String {
         );
     }
     html.push_str(&data(report));
-    html.push_str(&facts(
-        "How the examples were made",
-        &report.dataset.settings,
-    ));
+    let mut settings = report.dataset.settings.clone();
+    let fitted = reweighting(report);
+    if fitted.is_some() {
+        settings.remove(REWEIGHTING);
+    }
+    html.push_str(&facts("How the examples were made", &settings));
+    html.push_str(&fitted.unwrap_or_default());
     html
+}
+
+/// Where `dataset.settings` has the re-weighting fitted for each arm.
+const REWEIGHTING: &str = "calibration";
+
+/// The re-weighting of each arm; none if the report has it in another form.
+fn reweighting(report: &Report) -> Option<String> {
+    let fitted = report.dataset.settings.get(REWEIGHTING)?.clone();
+    let fitted: BTreeMap<String, Scaling> = serde_json::from_value(fitted).ok()?;
+    let fits = |scaling: &Scaling| scaling.bias.len() == class::COUNT;
+    if fitted.is_empty() || !fitted.values().all(fits) {
+        return None;
+    }
+    let columns = [
+        ("Arm", false),
+        ("Temperature", true),
+        ("BUY weighs", true),
+        ("SELL weighs", true),
+        ("HOLD weighs", true),
+    ];
+    let mut table = Table::new("How each arm\u{2019}s answers were re-weighted", &columns);
+    for (name, scaling) in &fitted {
+        let mut cells = vec![Cell::Number(plain(scaling.temperature, 2))];
+        cells.extend(scaling.bias.iter().map(|bias| {
+            let weight = bias.exp();
+            Cell::Number(format!("\u{d7} {}", plain(weight, 2)))
+        }));
+        table.row(name == ADAPTER, name, &cells);
+    }
+    let mut html = table.finish();
+    html.push_str("<p>The temperature divides what the arm says for and against each answer: above 1 it was too sure of itself, below 1 not sure enough. Each answer\u{2019}s probability is then multiplied by its weight, and the three are scaled to sum to one.");
+    let capped: Vec<&str> = fitted
+        .iter()
+        .filter(|(_, scaling)| scaling.temperature >= MAX_TEMPERATURE * (1.0 - 1e-9))
+        .map(|(name, _)| display_name(name))
+        .collect();
+    if !capped.is_empty() {
+        let _ = write!(
+            html,
+            " Temperature {} is the highest allowed. {} reached it: what was said told nothing about the right answers of the validation decisions, or pointed the wrong way, so it is as good as ignored and little but the class mix is left.",
+            plain(MAX_TEMPERATURE, 0),
+            escape(&capitalised(&prose::join(&capped, "and")))
+        );
+    }
+    html.push_str("</p>\n");
+    Some(html)
+}
+
+fn capitalised(text: &str) -> String {
+    let mut characters = text.chars();
+    characters.next().map_or_else(String::new, |first| {
+        first.to_uppercase().chain(characters).collect()
+    })
 }
 
 fn data(report: &Report) -> String {
@@ -398,39 +428,5 @@ fn files(report: &Report) -> String {
         }
         html.push_str(&table.finish());
     }
-    html
-}
-
-fn facts(caption: &str, settings: &BTreeMap<String, Value>) -> String {
-    let rows: Vec<(&str, String)> = settings
-        .iter()
-        .map(|(name, value)| {
-            let text = match value {
-                Value::String(text) => text.clone(),
-                other => other.to_string(),
-            };
-            (name.as_str(), text)
-        })
-        .collect();
-    fact_table(caption, &rows)
-}
-
-fn fact_table(caption: &str, rows: &[(&str, String)]) -> String {
-    if rows.is_empty() {
-        return String::new();
-    }
-    let mut html = format!(
-        "<div class=\"scroll\"><table class=\"facts\"><caption>{}</caption><tbody>",
-        escape(caption)
-    );
-    for (name, value) in rows {
-        let _ = write!(
-            html,
-            "<tr><th scope=\"row\">{}</th><td class=\"text\">{}</td></tr>",
-            escape(name),
-            escape(value)
-        );
-    }
-    html.push_str("</tbody></table></div>\n");
     html
 }

@@ -144,6 +144,7 @@ pub(crate) fn report(skill: f64, world: Option<World>) -> (Report, PageData) {
     let settings = Settings {
         replicates: 400,
         bayes_accuracy: world.as_ref().and_then(|w| w.bayes_accuracy),
+        calibration_decisions: 800,
         ..Settings::default()
     };
     let evaluation = evaluation::evaluate(&rows, &arms, &settings).unwrap();
@@ -169,6 +170,10 @@ pub(crate) fn report(skill: f64, world: Option<World>) -> (Report, PageData) {
             },
             label_rule: "return over the next 12 hours; BUY above +2 %, SELL below -2 %, HOLD between.".to_owned(),
             settings: BTreeMap::from([
+                ("calibration".to_owned(), json!({
+                    "adapter": {"temperature": 1.834_561_234_567_89, "bias": [-0.512_345_678_9, -0.401_234_567_8, 0.913_580_246_7]},
+                    "base": {"temperature": 100.0, "bias": [-0.412_345_678_9, -0.471_234_567_8, 0.883_580_246_7]},
+                })),
                 ("embargo".to_owned(), json!("24 h")),
                 ("horizon".to_owned(), json!("12 h")),
                 ("template".to_owned(), json!("decision-v1")),
@@ -250,6 +255,7 @@ fn train() -> Train {
         tokens_per_second: 1_177.0,
         peak_memory_bytes: 1_240_000_000,
         wall_seconds: 331.0,
+        examples_used: Some(208),
         history,
         settings: BTreeMap::from([
             ("alpha".to_owned(), json!(16)),

@@ -47,7 +47,7 @@ pub(super) fn fetch(
     }
     std::fs::create_dir_all(&directory).map_err(WeightsError::io("create", &directory))?;
     let mut builder = ApiBuilder::from_env()
-        .with_cache_dir(directory)
+        .with_cache_dir(directory.clone())
         .with_progress(false)
         .with_retries(2);
     if let Some(endpoint) = endpoint {
@@ -59,10 +59,16 @@ pub(super) fn fetch(
         builder = builder.with_token(Some(token));
     }
     let name = format!("{repo}@{revision}");
-    let fail = |file: &str, error: &ApiError| WeightsError::Hub {
-        repository: name.clone(),
-        file: file.to_owned(),
-        message: error.to_string(),
+    let fail = |file: &str, error: &ApiError| match error {
+        ApiError::IoError(source) if source.kind() == std::io::ErrorKind::StorageFull => {
+            let full = std::io::Error::new(source.kind(), source.to_string());
+            WeightsError::io("download into", &directory)(full)
+        }
+        _ => WeightsError::Hub {
+            repository: name.clone(),
+            file: file.to_owned(),
+            message: error.to_string(),
+        },
     };
     let api = builder
         .build()

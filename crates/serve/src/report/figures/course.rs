@@ -204,7 +204,7 @@ pub(in crate::report) fn training(report: &Report) -> String {
                 names_at_end: true,
             })
         });
-        let reading = "The number that counts: decisions on examples it was not trained on. The dashed line is what the most frequent class scores there.";
+        let reading = "The number that counts: decisions on examples it was not trained on, as the model answers by itself. The dashed line is what the most frequent class scores there.";
         html.push_str(&figure("Decisions during training", reading, "", &body));
     }
     html
