@@ -311,7 +311,8 @@ fn preference_training_goes_on_from_a_run_and_is_evaluated_like_one() {
         .collect();
     let write = |lines: &[String]| fs::write(at.join("pairs.jsonl"), lines.join("\n")).unwrap();
     write(&pairs);
-    let short = "--steps 4 --set train.batch_size=3 --set dpo.learning_rate=1e-2 --json";
+    let short = "--steps 4 --set train.epochs=2.0 --set train.batch_size=3 \
+                 --set dpo.learning_rate=1e-2 --json";
     let done = run(
         at,
         &format!("train dpo --pairs pairs.jsonl --from sft --out dpo {short}"),
