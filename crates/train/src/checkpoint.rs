@@ -72,10 +72,16 @@ pub fn write(path: &Path, fingerprint: &str, state: &State) -> Result<(), TrainE
             reason: error.to_string(),
         })?;
     let temporary = path.with_extension("tmp");
-    let mut file = File::create(&temporary).map_err(file_error("create"))?;
-    file.write_all(&whole).map_err(file_error("write"))?;
-    file.sync_all().map_err(file_error("sync"))?;
-    std::fs::rename(&temporary, path).map_err(file_error("rename to"))
+    let written = || -> Result<(), TrainError> {
+        let mut file = File::create(&temporary).map_err(file_error("create"))?;
+        file.write_all(&whole).map_err(file_error("write"))?;
+        file.sync_all().map_err(file_error("sync"))?;
+        std::fs::rename(&temporary, path).map_err(file_error("rename to"))
+    };
+    written().inspect_err(|_| {
+        // A full disk is not helped by half a checkpoint; the error to report is the first one.
+        let _ = std::fs::remove_file(&temporary);
+    })
 }
 
 /// Reads a state of the shape of `like`, or nothing if there is no checkpoint.

@@ -164,6 +164,8 @@ pub fn sft(
             && !validation.labels.is_empty()
             && (due(settings.validate_every) || (is_last && settings.validate_every > 0))
         {
+            // Its passes have other sizes; both at once would be the run's peak.
+            decoder.free_buffers();
             let record = validation.run(decoder, &run.state.lora, step + 1)?;
             run.log(&record)?;
             summary.validations.push(record);

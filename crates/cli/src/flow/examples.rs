@@ -3,6 +3,7 @@
 use std::io;
 use std::path::Path;
 
+use anyhow::Context;
 use clap::ValueEnum;
 use dataset::{Dataset, DatasetError, Stage, world};
 use market::freqtrade::{self, CandleKind};
@@ -22,7 +23,7 @@ const WORLD_FILE: &str = "world.json";
 pub(crate) enum WorldName {
     /// A rule visible in the prompt's words predicts the label
     Planted,
-    /// A rule visible only in the prompt's digits predicts the label
+    /// A rule that only the prompt's digits state predicts the label; words hint at it
     PlantedDigits,
     /// A random walk: there is nothing to learn
     Null,
@@ -152,7 +153,10 @@ pub(crate) fn read(directory: &Path) -> anyhow::Result<(Dataset, Option<World>)>
             serde_json::from_slice(&bytes)
                 .map_err(|error| Stop::new(Exit::Data, format!("`{}`: {error}", path.display())))?,
         ),
-        Err(_) => None,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => {
+            return Err(error).with_context(|| format!("cannot read `{}`", path.display()));
+        }
     };
     Ok((dataset, world))
 }
