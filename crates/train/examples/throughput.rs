@@ -1,6 +1,6 @@
 //! Measures the training step: tokens per second and peak memory on synthetic rows.
 //!
-//! `cargo run --release -p foretune-train --example throughput -- MODEL [ROWS [SEQUENCES [STEPS]]]`
+//! `cargo run --release -p foretune-train --example throughput -- MODEL [ROWS [SEQUENCES [STEPS [SUPERVISED]]]]`
 #![expect(clippy::print_stdout, reason = "a command-line example")]
 
 use model::batch::Batch;
@@ -21,6 +21,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .first()
         .ok_or("name a model: a GGUF file or a directory")?;
     let (rows, sequences, steps) = (number(1, 256), number(2, 4), number(3, 5));
+    let supervised = number(4, rows / 6).clamp(1, rows - 1);
     let base = weights::BaseModel::open(Path::new(path))?;
     let began = Instant::now();
     let decoder = Decoder::load(&base, &mut |_, _| ControlFlow::Continue(()))?;
@@ -40,7 +41,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             .map(|i| ((i * 7919 + sequence * 104_729) % vocabulary) as u32)
             .collect();
         batch.push(&tokens, 0, Vec::new(), sequence as u64);
-        targets.extend((rows - rows / 6..rows - 1).map(|i| Target {
+        targets.extend((rows - 1 - supervised..rows - 1).map(|i| Target {
             row: start + i,
             token: tokens[i + 1],
             weight: 1e-3,
