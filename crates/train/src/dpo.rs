@@ -10,19 +10,14 @@
 //! share that beginning: exact without dropout, and with it both answers see the same mask on the
 //! prompt. The reference's log-probabilities are computed once and kept in a file.
 
+use crate::reference::{REFERENCE_NAME, reference_scores};
 use crate::run::{Fingerprint, Order, Run, RunFiles};
 use crate::{SftSettings, TrainError};
 use model::batch::{Batch, shared_prefix};
 use model::{Decoder, Encoded, Lora, Target};
 use serde::{Deserialize, Serialize};
-use std::fs::{File, OpenOptions};
-use std::io::Write;
 use std::ops::{ControlFlow, Range};
-use std::path::{Path, PathBuf};
 use std::time::Instant;
-
-/// Name of the file with the reference's log-probabilities in a run directory, JSON lines.
-pub const REFERENCE_NAME: &str = "reference.jsonl";
 
 /// Settings of preference training beside those of every training.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -325,15 +320,7 @@ pub fn dpo(
         run.log(&record)?;
         summary.history.push(record);
         let flow = events(DpoEvent::Step(&record));
-        let is_last = step + 1 == total_steps;
-        let due =
-            settings.checkpoint_every > 0 && (step + 1).is_multiple_of(settings.checkpoint_every);
-        if due || is_last || flow.is_break() {
-            run.checkpoint()?;
-        }
-        if flow.is_break() && !is_last {
-            return Err(TrainError::Interrupted { step: step + 1 });
-        }
+        run.end_step(settings.checkpoint_every, total_steps, flow)?;
     }
     lora.clone_from(&run.state.lora);
     summary.wall_seconds = earlier.0 + start.elapsed().as_secs_f64();
@@ -354,16 +341,16 @@ impl Pair {
 }
 
 /// One forward pass over some pairs.
-struct Pass {
-    batch: Batch,
-    targets: Vec<Target>,
+pub(crate) struct Pass {
+    pub(crate) batch: Batch,
+    pub(crate) targets: Vec<Target>,
     /// For each pair its place in the batch of pairs and the targets of its two answers.
-    answers: Vec<(usize, Range<usize>, Range<usize>)>,
+    pub(crate) answers: Vec<(usize, Range<usize>, Range<usize>)>,
 }
 
 impl Pass {
     /// Sums a loss per target into scores per pair.
-    fn scores(&self, losses: &[f32]) -> impl Iterator<Item = (usize, Scores)> {
+    pub(crate) fn scores(&self, losses: &[f32]) -> impl Iterator<Item = (usize, Scores)> {
         let total = |range: &Range<usize>| -> f64 {
             -losses[range.clone()]
                 .iter()
@@ -397,7 +384,7 @@ fn shared_in(pair: &Pair) -> usize {
 }
 
 /// Cuts pairs into passes of at most `budget` rows, or one pair where it alone exceeds it.
-fn passes(pairs: &[(&Pair, u64)], budget: usize) -> Vec<Pass> {
+pub(crate) fn passes(pairs: &[(&Pair, u64)], budget: usize) -> Vec<Pass> {
     let own = |pair: &Pair| {
         let shared = shared_in(pair);
         inputs(&pair.chosen).len() + inputs(&pair.rejected).len() - shared
@@ -530,127 +517,6 @@ fn optimise(
         gradient_norm,
         rows,
     })
-}
-
-/// One line of the reference file.
-#[derive(Serialize, Deserialize)]
-struct Line {
-    pair: usize,
-    #[serde(flatten)]
-    scores: Scores,
-}
-
-/// Returns the reference's scores of the `needed` pairs, by the pair's index; what the file already
-/// holds is not computed again.
-fn reference_scores(
-    decoder: &Decoder,
-    lora: Option<&Lora>,
-    pairs: &[Pair],
-    needed: &[usize],
-    budget: usize,
-    cache: Option<(&Path, &str)>,
-    events: &mut dyn FnMut(DpoEvent<'_>) -> ControlFlow<()>,
-) -> Result<Vec<Option<Scores>>, TrainError> {
-    let mut known: Vec<Option<Scores>> = vec![None; pairs.len()];
-    let mut file = match cache {
-        Some((path, print)) => Some(Cache::open(path, print, &mut known)?),
-        None => None,
-    };
-    let missing: Vec<(&Pair, u64)> = needed
-        .iter()
-        .filter(|index| known[**index].is_none())
-        .map(|index| (&pairs[*index], *index as u64))
-        .collect();
-    let mut done = needed.len() - missing.len();
-    for pass in passes(&missing, budget) {
-        let losses = decoder.losses(lora, &pass.batch, &pass.targets)?;
-        let mut lines = Vec::with_capacity(pass.answers.len());
-        for (position, scores) in pass.scores(&losses) {
-            let pair = missing[position].1 as usize;
-            known[pair] = Some(scores);
-            lines.push(Line { pair, scores });
-        }
-        if let Some(file) = &mut file {
-            file.append(&lines)?;
-        }
-        done += lines.len();
-        let event = DpoEvent::Reference {
-            done,
-            total: needed.len(),
-        };
-        if events(event).is_break() {
-            return Err(TrainError::Interrupted { step: 0 });
-        }
-    }
-    Ok(known)
-}
-
-/// The reference file: a first line with the run's fingerprint, then one line per pair.
-struct Cache {
-    path: PathBuf,
-    file: File,
-}
-
-impl Cache {
-    /// Opens the file, reads the scores that belong to this run and drops everything else.
-    fn open(path: &Path, print: &str, known: &mut [Option<Scores>]) -> Result<Self, TrainError> {
-        let error = |action| {
-            move |source| TrainError::File {
-                action,
-                path: path.to_path_buf(),
-                source,
-            }
-        };
-        let header = format!("{{\"fingerprint\":\"{print}\"}}\n");
-        let text = match std::fs::read_to_string(path) {
-            Ok(text) => text,
-            Err(missing) if missing.kind() == std::io::ErrorKind::NotFound => String::new(),
-            Err(source) => return Err(error("read")(source)),
-        };
-        let mut kept = header.clone();
-        if let Some(body) = text.strip_prefix(&header) {
-            // A torn last line parses as nothing and goes.
-            for line in body
-                .split_inclusive('\n')
-                .filter(|line| line.ends_with('\n'))
-            {
-                if let Ok(found) = serde_json::from_str::<Line>(line)
-                    && let Some(slot) = known.get_mut(found.pair)
-                {
-                    *slot = Some(found.scores);
-                    kept.push_str(line);
-                }
-            }
-        }
-        let temporary = path.with_extension("tmp");
-        std::fs::write(&temporary, kept).map_err(error("write"))?;
-        std::fs::rename(&temporary, path).map_err(error("rename to"))?;
-        let file = OpenOptions::new()
-            .append(true)
-            .open(path)
-            .map_err(error("open"))?;
-        Ok(Self {
-            path: path.to_path_buf(),
-            file,
-        })
-    }
-
-    fn append(&mut self, lines: &[Line]) -> Result<(), TrainError> {
-        let mut text = String::new();
-        for line in lines {
-            // A pair number and two floats: JSON cannot fail on them but on infinities, which the
-            // loss would show.
-            text += &serde_json::to_string(line).unwrap_or_default();
-            text.push('\n');
-        }
-        self.file
-            .write_all(text.as_bytes())
-            .map_err(|source| TrainError::File {
-                action: "write",
-                path: self.path.clone(),
-                source,
-            })
-    }
 }
 
 fn fingerprint(

@@ -10,6 +10,7 @@ pub mod checkpoint;
 pub mod dpo;
 mod error;
 mod micro_batch;
+mod reference;
 mod run;
 pub mod schedule;
 pub mod settings;
@@ -18,6 +19,7 @@ pub mod validation;
 
 pub use dpo::{DpoEvent, DpoRecord, DpoSettings, DpoSummary, Pair, Reference, dpo};
 pub use error::TrainError;
+pub use reference::REFERENCE_NAME;
 pub use run::{METRICS_NAME, RunFiles};
 pub use schedule::Schedule;
 pub use settings::SftSettings;

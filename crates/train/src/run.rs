@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 /// Name of the log in a run directory, one JSON object a line.
@@ -194,8 +195,29 @@ impl Run {
             })
     }
 
+    /// Writes a checkpoint where one is due, at the end, and before an interruption.
+    ///
+    /// # Errors
+    /// [`TrainError::Interrupted`] if `flow` asks to stop and steps are left.
+    pub(crate) fn end_step(
+        &self,
+        every: usize,
+        total_steps: usize,
+        flow: ControlFlow<()>,
+    ) -> Result<(), TrainError> {
+        let step = self.state.step;
+        let is_last = step == total_steps;
+        if (every > 0 && step.is_multiple_of(every)) || is_last || flow.is_break() {
+            self.checkpoint()?;
+        }
+        if flow.is_break() && !is_last {
+            return Err(TrainError::Interrupted { step });
+        }
+        Ok(())
+    }
+
     /// Writes the checkpoint.
-    pub(crate) fn checkpoint(&self) -> Result<(), TrainError> {
+    fn checkpoint(&self) -> Result<(), TrainError> {
         match &self.directory {
             Some(directory) => checkpoint::write(
                 &directory.join(checkpoint::FILE_NAME),

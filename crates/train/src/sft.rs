@@ -159,10 +159,10 @@ pub fn sft(
         summary.history.push(record);
         let mut flow = events(Event::Step(&record));
         let is_last = step + 1 == total_steps;
-        let due = |every: usize| every > 0 && (step + 1).is_multiple_of(every);
         if let Some(validation) = &validation
             && !validation.labels.is_empty()
-            && (due(settings.validate_every) || (is_last && settings.validate_every > 0))
+            && settings.validate_every > 0
+            && (is_last || (step + 1).is_multiple_of(settings.validate_every))
         {
             // Its passes have other sizes; both at once would be the run's peak.
             decoder.free_buffers();
@@ -173,12 +173,7 @@ pub fn sft(
                 flow = ControlFlow::Break(());
             }
         }
-        if due(settings.checkpoint_every) || is_last || flow.is_break() {
-            run.checkpoint()?;
-        }
-        if flow.is_break() && !is_last {
-            return Err(TrainError::Interrupted { step: step + 1 });
-        }
+        run.end_step(settings.checkpoint_every, total_steps, flow)?;
     }
     lora.clone_from(&run.state.lora);
     summary.wall_seconds = earlier.0 + start.elapsed().as_secs_f64();

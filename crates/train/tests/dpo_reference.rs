@@ -185,7 +185,7 @@ fn an_interrupted_run_resumes_to_the_same_weights_and_keeps_the_reference() {
         base_sha256: "base",
     };
     train(Some(files(false)), case, 1);
-    let path: &Path = &folder.path().join(train::dpo::REFERENCE_NAME);
+    let path: &Path = &folder.path().join(train::REFERENCE_NAME);
     let kept = std::fs::read_to_string(path).unwrap();
     assert_eq!(kept.lines().count(), 4);
     // A torn line is dropped, and what is missing is computed again.

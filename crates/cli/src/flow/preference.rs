@@ -5,13 +5,13 @@ use std::path::Path;
 use anyhow::Context;
 use model::Lora;
 use train::{DpoEvent, DpoRecord, Pair, RunFiles, StepRecord};
-use weights::peft::{self, PeftConfig};
 
 use super::base::Base;
+use super::training;
 use crate::progress::Progress;
 use crate::run::{self, Preference, Record, Run, Training};
 use crate::settings::Settings;
-use crate::{files, interrupt, memory};
+use crate::{interrupt, memory};
 
 /// Where the pairs and the adapter come from.
 pub(crate) struct Sources<'a> {
@@ -23,8 +23,8 @@ pub(crate) struct Sources<'a> {
     pub(crate) dataset: &'a Path,
 }
 
-/// Trains `lora` on `pairs` and writes the run directory `folder`. An older run
-/// there is replaced unless `resume` continues from its checkpoint.
+/// Trains `lora` on `pairs` and writes the run directory `folder`. `resume`
+/// continues from the checkpoint there.
 ///
 /// # Errors
 /// When the loss is not finite, the disk is full, or on Ctrl-C (after a
@@ -38,11 +38,7 @@ pub(crate) fn train(
     folder: &Path,
     resume: bool,
 ) -> anyhow::Result<Run> {
-    files::create_directory(folder)?;
-    let stated = settings.to_toml()?;
-    if !resume {
-        files::write(&folder.join("settings.toml"), stated.as_bytes())?;
-    }
+    training::begin(settings, folder, resume)?;
     let run_files = RunFiles {
         directory: folder,
         resume,
@@ -85,14 +81,7 @@ pub(crate) fn train(
     bar.finish();
     base.decoder.free_buffers();
     let summary = trained?;
-    // Only now is it certain that what was here before is of this run or replaced by it.
-    run::begin(folder)?;
-    files::write(&folder.join("settings.toml"), stated.as_bytes())?;
-    let config = PeftConfig {
-        base_model_name_or_path: base.source.clone(),
-    };
-    let tensors = lora.to_tensors(base.decoder.config());
-    peft::write(&folder.join("adapter"), &tensors, &config)?;
+    training::write_adapter(settings, base, &lora, folder)?;
     let training = Training {
         examples_available: pairs.len(),
         examples: summary.pairs,

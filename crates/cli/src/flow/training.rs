@@ -16,8 +16,8 @@ use crate::settings::Settings;
 use crate::{files, interrupt, memory, output};
 
 /// Trains an adapter on the training part of `dataset`, read from
-/// `dataset_folder`, and writes the run directory `folder`. An older run there
-/// is replaced unless `resume` continues from its checkpoint.
+/// `dataset_folder`, and writes the run directory `folder`. `resume`
+/// continues from the checkpoint there.
 ///
 /// # Errors
 /// When an example does not fit the model, the loss is not finite, the disk is
@@ -40,11 +40,7 @@ pub(crate) fn train(
         settings.train.lora()?,
         settings.train.seed,
     )?;
-    files::create_directory(folder)?;
-    let stated = settings.to_toml()?;
-    if !resume {
-        files::write(&folder.join("settings.toml"), stated.as_bytes())?;
-    }
+    begin(settings, folder, resume)?;
     let run_files = RunFiles {
         directory: folder,
         resume,
@@ -83,14 +79,7 @@ pub(crate) fn train(
     bar.finish();
     base.decoder.free_buffers();
     let summary = trained?;
-    // Only now is it certain that what was here before is of this run or replaced by it.
-    run::begin(folder)?;
-    files::write(&folder.join("settings.toml"), stated.as_bytes())?;
-    let config = PeftConfig {
-        base_model_name_or_path: base.source.clone(),
-    };
-    let tensors = lora.to_tensors(base.decoder.config());
-    peft::write(&folder.join("adapter"), &tensors, &config)?;
+    write_adapter(settings, base, &lora, folder)?;
     let training = Training {
         examples_available: dataset.train.len(),
         examples: summary.examples,
@@ -107,6 +96,43 @@ pub(crate) fn train(
     let record = Record::new(settings, &base.sha256, dataset_folder, training)?;
     let run = Run::write(folder, record)?;
     Ok((run, lora))
+}
+
+/// Makes the run directory; a resumed run keeps the settings it has until it is done.
+///
+/// # Errors
+/// When they cannot be written.
+pub(super) fn begin(settings: &Settings, folder: &Path, resume: bool) -> anyhow::Result<()> {
+    files::create_directory(folder)?;
+    if resume {
+        return Ok(());
+    }
+    write_settings(settings, folder)
+}
+
+/// Puts a trained adapter and its settings in the place of what an earlier
+/// training left: only now is it certain that this one belongs here.
+///
+/// # Errors
+/// When they cannot be written.
+pub(super) fn write_adapter(
+    settings: &Settings,
+    base: &Base,
+    lora: &Lora,
+    folder: &Path,
+) -> anyhow::Result<()> {
+    run::begin(folder)?;
+    write_settings(settings, folder)?;
+    let config = PeftConfig {
+        base_model_name_or_path: base.source.clone(),
+    };
+    let tensors = lora.to_tensors(base.decoder.config());
+    Ok(peft::write(&folder.join("adapter"), &tensors, &config)?)
+}
+
+fn write_settings(settings: &Settings, folder: &Path) -> anyhow::Result<()> {
+    let text = settings.to_toml()?;
+    files::write(&folder.join("settings.toml"), text.as_bytes())
 }
 
 /// Returns held-out examples to watch while training.
