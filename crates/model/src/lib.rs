@@ -29,3 +29,4 @@ pub use kernels::cross_entropy::log_sum_exp;
 pub use lora::{Lora, LoraSettings, Projection};
 pub use text_error::TextError;
 pub use tokenizer::Tokenizer;
+pub use weights::dynamic_map;

@@ -14,6 +14,7 @@
 mod atomic;
 mod base;
 mod config;
+mod dynamic_map;
 mod error;
 pub mod gguf;
 mod lora;
@@ -27,6 +28,7 @@ mod vocabulary;
 
 pub use base::{BaseModel, RawTensor};
 pub use config::{Architecture, ModelConfig};
+pub use dynamic_map::dynamic_map;
 pub use error::WeightsError;
 pub use lora::{LoraPair, LoraTensors};
 pub use rope::{Rope, RopeScaling};
