@@ -7,6 +7,7 @@
 //! rows, a long context). No T x T matrix is kept: a tile of scores lives while it is used, and the
 //! backward pass recomputes it from the saved log-sum-exp.
 
+use crate::cross_entropy::maximum;
 use crate::exp::exp;
 use crate::lane_sum;
 use crate::matmul::{Mat, MatMut, Write, matmul};
@@ -370,7 +371,7 @@ fn softmax_tile(
         pulp::Arch::new().dispatch(
             #[inline(always)]
             || {
-                let max = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+                let max = maximum(row);
                 for x in row.iter_mut() {
                     *x = exp(*x - max);
                 }

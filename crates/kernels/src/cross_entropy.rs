@@ -56,8 +56,9 @@ pub fn cross_entropy_forward_backward(
         });
 }
 
+/// Returns the largest value, in lanes.
 #[inline(always)]
-fn maximum(row: &[f32]) -> f32 {
+pub(crate) fn maximum(row: &[f32]) -> f32 {
     let mut lanes = [f32::NEG_INFINITY; LANES];
     for chunk in row.chunks(LANES) {
         for (lane, x) in lanes.iter_mut().zip(chunk) {

@@ -15,9 +15,13 @@ pub mod cross_entropy;
 pub mod elementwise;
 pub mod exp;
 pub mod matmul;
+pub mod nf4;
 pub mod norm;
+pub mod operand;
+mod pack;
 pub mod rotary;
 pub mod swiglu;
+mod slender;
 mod tile;
 
 /// Rows handled by one task of a row-parallel kernel; fixed, so that the cut never depends on the

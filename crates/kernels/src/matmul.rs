@@ -6,12 +6,20 @@
 //! the result into pieces whose size depends on the shape alone and gives each piece to one
 //! thread, so results never depend on the number of threads.
 
+use crate::operand::{Right, Side, Weight};
+use crate::slender;
 use crate::tile;
 use rayon::prelude::*;
 use std::ops::Range;
 
 /// Multiply-add pairs below which a product is not worth handing to other threads.
 const PARALLEL_FROM: usize = 1 << 18;
+
+/// Rows of a piece at most.
+const TALLEST: usize = 1024;
+
+/// Pieces from which two or a few threads are kept busy to the end.
+const ENOUGH_PIECES: usize = 6;
 
 /// Rows, columns and depth from which copying the right operand into panels pays.
 const TILED_FROM: usize = 16;
@@ -160,57 +168,149 @@ pub fn matmul(c: &mut MatMut<'_>, write: Write, alpha: f32, a: Mat<'_>, b: Mat<'
 /// If the shapes do not fit together.
 pub fn matmul_parallel(c: &mut MatMut<'_>, write: Write, alpha: f32, a: Mat<'_>, b: Mat<'_>) {
     check(c, a, b);
-    let (height, width) = piece_shape(c.rows, c.cols, a.cols);
+    if is_tiled(c.rows, c.cols, a.cols) {
+        return tiled(c, write, alpha, a, Right::Dense(b), None);
+    }
+    let (height, width) = slender_piece(c.rows, c.cols, a.cols);
     if height >= c.rows && width >= c.cols {
         return matmul(c, write, alpha, a, b);
     }
     let pointer = Shared(c.data.as_mut_ptr());
-    let (rows, row_stride, cols) = (c.rows, c.row_stride, c.cols);
-    let across = cols.div_ceil(width);
-    let tiled = is_tiled(rows, cols, a.cols);
-    (0..rows.div_ceil(height) * across)
+    let row_stride = c.row_stride;
+    pieces(c.rows, c.cols, height, width)
         .into_par_iter()
-        .for_each(|index| {
-            let (down, right) = (index / across * height, index % across * width);
-            let piece = Piece {
-                rows: down..(down + height).min(rows),
-                cols: right..(right + width).min(cols),
-            };
-            if tiled {
-                let piece = tile::Piece {
-                    c: pointer.get(),
-                    c_stride: row_stride,
-                    rows: piece.rows,
-                    cols: piece.cols,
-                    write,
-                    alpha,
-                    a,
-                    b,
-                };
-                // SAFETY: pieces are disjoint parts of the exclusively borrowed result.
-                #[expect(unsafe_code, reason = "disjoint pieces of one borrowed matrix")]
-                unsafe {
-                    piece.run();
-                }
-            } else {
-                product(pointer.get(), row_stride, &piece, write, alpha, a, b);
-            }
+        .for_each(|piece| {
+            product(pointer.get(), row_stride, &piece, write, alpha, a, b);
         });
 }
 
-/// Returns the rows and columns of the result that one task computes; a function of the shape
-/// alone. 48 columns are a whole number of tiles at every register width.
-fn piece_shape(m: usize, n: usize, k: usize) -> (usize, usize) {
+/// Computes `c = a * w + extra.0 * extra.1` (or adds it) on all threads, where w is a frozen weight
+/// or its transpose, decoded while it is packed. Shapes: a [M, K], w [K, N], c [M, N]; the extra
+/// product, such as a low-rank side path, [M, R] and [R, N].
+///
+/// # Panics
+/// If the shapes do not fit together.
+pub fn matmul_weight(
+    c: &mut MatMut<'_>,
+    write: Write,
+    a: Mat<'_>,
+    (weight, side): (&dyn Weight, Side),
+    extra: Option<(Mat<'_>, Mat<'_>)>,
+) {
+    let right = Right::of(weight, side);
+    let (depth, columns) = right.shape();
+    assert_eq!(a.cols, depth, "inner dimensions differ");
+    assert_eq!(c.rows, a.rows, "row counts differ");
+    assert_eq!(c.cols, columns, "column counts differ");
+    if let Some((left, right)) = extra {
+        check(c, left, right);
+    }
+    let slender = c.rows <= TILED_FROM;
+    match right {
+        Right::Dense(b) if slender => matmul_parallel(c, write, 1.0, a, b),
+        Right::Frozen(weight, Side::Transposed) if slender => {
+            let pointer = Shared(c.data.as_mut_ptr());
+            let row_stride = c.row_stride;
+            slender::chunks(weight.rows())
+                .into_par_iter()
+                .for_each(|rows| {
+                    // SAFETY: `check` above bounds the result; every task has columns of its own.
+                    #[expect(unsafe_code, reason = "disjoint columns of one borrowed matrix")]
+                    unsafe {
+                        slender::outputs(pointer.get(), row_stride, rows, write, a, weight);
+                    }
+                });
+        }
+        right => return tiled(c, write, 1.0, a, right, extra),
+    }
+    if let Some((left, right)) = extra {
+        matmul_parallel(c, Write::Add, 1.0, left, right);
+    }
+}
+
+/// Computes a product in register tiles, piece by piece on all threads.
+fn tiled(
+    c: &mut MatMut<'_>,
+    write: Write,
+    alpha: f32,
+    a: Mat<'_>,
+    b: Right<'_>,
+    extra: Option<(Mat<'_>, Mat<'_>)>,
+) {
+    let (height, width) = tiled_piece(c.rows, c.cols, a.cols, b);
+    let pointer = Shared(c.data.as_mut_ptr());
+    let row_stride = c.row_stride;
+    let run = |piece: Piece| {
+        let piece = tile::Piece {
+            c: pointer.get(),
+            c_stride: row_stride,
+            rows: piece.rows,
+            cols: piece.cols,
+            write,
+            alpha,
+            a,
+            b,
+            extra,
+        };
+        // SAFETY: pieces are disjoint parts of the exclusively borrowed result.
+        #[expect(unsafe_code, reason = "disjoint pieces of one borrowed matrix")]
+        unsafe {
+            piece.run();
+        }
+    };
+    let mut pieces = pieces(c.rows, c.cols, height, width);
+    if pieces.len() == 1 {
+        run(pieces.remove(0));
+    } else {
+        pieces.into_par_iter().for_each(run);
+    }
+}
+
+/// Cuts a result into pieces of at most `height` rows and `width` columns.
+fn pieces(rows: usize, cols: usize, height: usize, width: usize) -> Vec<Piece> {
+    let mut pieces = Vec::new();
+    for down in (0..rows).step_by(height) {
+        for right in (0..cols).step_by(width) {
+            pieces.push(Piece {
+                rows: down..(down + height).min(rows),
+                cols: right..(right + width).min(cols),
+            });
+        }
+    }
+    pieces
+}
+
+/// Returns the rows and columns that one task computes in register tiles; a function of shape and
+/// operand alone.
+///
+/// Every piece packs its columns of the right operand, so pieces are tall; broad ones read the
+/// left operand seldom. 48 columns are a whole number of tiles at every register width.
+fn tiled_piece(m: usize, n: usize, k: usize, b: Right<'_>) -> (usize, usize) {
     if m * n * k < PARALLEL_FROM {
         return (m, n);
     }
-    if is_tiled(m, n, k) {
-        return (384, 48);
+    let height = m.div_ceil(m.div_ceil(TALLEST)).next_multiple_of(8);
+    let across = ENOUGH_PIECES.div_ceil(m.div_ceil(height));
+    let width = [192, 96]
+        .into_iter()
+        .find(|width| n.div_ceil(*width) >= across)
+        .unwrap_or(48);
+    match b {
+        // A block is decoded whole or not at all.
+        Right::Frozen(weight, Side::Plain) => (height, width.next_multiple_of(weight.block())),
+        _ => (height, width),
     }
-    if n <= 192 {
-        return (120, n.div_ceil(2).next_multiple_of(64).min(n));
+}
+
+/// Returns the rows and columns that one task computes of a slender product.
+fn slender_piece(m: usize, n: usize, k: usize) -> (usize, usize) {
+    if m * n * k < PARALLEL_FROM {
+        (m, n)
+    } else if n <= 192 {
+        (120, n.div_ceil(2).next_multiple_of(64).min(n))
+    } else {
+        (240, 192)
     }
-    (240, 192)
 }
 
 fn check(c: &MatMut<'_>, a: Mat<'_>, b: Mat<'_>) {
@@ -220,6 +320,7 @@ fn check(c: &MatMut<'_>, a: Mat<'_>, b: Mat<'_>) {
 }
 
 /// The part of a result that one task computes.
+#[derive(Clone)]
 struct Piece {
     rows: Range<usize>,
     cols: Range<usize>,
@@ -327,6 +428,31 @@ mod tests {
             for i in 0..m * n {
                 prop_assert!((fast[i] - slow[i]).abs() <= PER_TERM * (k as f32 + 4.0));
                 prop_assert!((serial[i] - slow[i]).abs() <= PER_TERM * (k as f32 + 4.0));
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_stored_weight_equals_the_oracle(m in 1usize..70, n in 1usize..130, k in 1usize..150, r in 1usize..9, block in 1usize..80, plain: bool, side: bool, add: bool) {
+            use crate::operand::tests::Hidden;
+            let a = values(m * k, 1);
+            let weight = Hidden { values: values(n * k, 2), cols: if plain { n } else { k }, block };
+            let (left, right) = (values(m * r, 3), values(r * n, 4));
+            let extra = side.then(|| (Mat::dense(&left, m, r), Mat::dense(&right, r, n)));
+            let write = if add { Write::Add } else { Write::Set };
+            let start = values(m * n, 5);
+            let (mut fast, mut slow) = (start.clone(), start);
+            let av = Mat::dense(&a, m, k);
+            let way = if plain { Side::Plain } else { Side::Transposed };
+            matmul_weight(&mut MatMut::dense(&mut fast, m, n), write, av, (&weight, way), extra);
+            let oracle = if plain { Mat::dense(&weight.values, k, n) } else { Mat::dense(&weight.values, n, k).t() };
+            matmul_reference(&mut MatMut::dense(&mut slow, m, n), write, 1.0, av, oracle);
+            if let Some((left, right)) = extra {
+                matmul_reference(&mut MatMut::dense(&mut slow, m, n), Write::Add, 1.0, left, right);
+            }
+            for i in 0..m * n {
+                prop_assert!((fast[i] - slow[i]).abs() <= PER_TERM * ((k + r) as f32 + 4.0));
             }
         }
     }

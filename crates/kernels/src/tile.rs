@@ -10,6 +10,8 @@
 //! product is cut into pieces.
 
 use crate::matmul::{Mat, Write};
+use crate::operand::Right;
+use crate::pack::Strips;
 use pulp::{Simd, WithSimd};
 use std::cell::Cell;
 use std::ops::Range;
@@ -28,7 +30,7 @@ thread_local! {
     static PANEL: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
 }
 
-/// One piece of `c = alpha * a * b` (or its addition): everything a task needs.
+/// One piece of `c = alpha * (a * b + extra.0 * extra.1)` (or its addition): everything a task needs.
 pub(crate) struct Piece<'a> {
     pub(crate) c: *mut f32,
     pub(crate) c_stride: usize,
@@ -37,7 +39,9 @@ pub(crate) struct Piece<'a> {
     pub(crate) write: Write,
     pub(crate) alpha: f32,
     pub(crate) a: Mat<'a>,
-    pub(crate) b: Mat<'a>,
+    pub(crate) b: Right<'a>,
+    /// A second, slender product, added before the result leaves the registers.
+    pub(crate) extra: Option<(Mat<'a>, Mat<'a>)>,
 }
 
 impl Piece<'_> {
@@ -70,43 +74,44 @@ fn strips<S: Simd, const ROWS: usize>(simd: S, piece: &Piece<'_>) {
     let lanes = S::F32_LANES;
     let depth = piece.a.cols;
     let blocks = depth.div_ceil(DEPTH).max(1);
-    let block = depth.div_ceil(blocks);
-    let widest = VECTORS * lanes;
-    let strip = |left: usize| left..(left + widest).min(piece.cols.end);
-    let padded = piece.cols.len().next_multiple_of(lanes);
+    // Blocks of a stored weight begin at multiples of 64 or more.
+    let block = depth.div_ceil(blocks).next_multiple_of(64).min(depth);
+    let more = piece.extra.map_or(0, |(a, _)| a.cols);
+    let mut strips = Strips {
+        cols: piece.cols.clone(),
+        widest: VECTORS * lanes,
+        lanes,
+        height: block + more,
+    };
     let mut buffer = PANEL.take();
-    buffer.resize(block * padded + ALIGNMENT / size_of::<f32>(), 0.0);
+    buffer.resize(strips.len() + ALIGNMENT / size_of::<f32>(), 0.0);
     let skip = buffer.as_ptr().align_offset(ALIGNMENT).min(ALIGNMENT / 4);
     let panels = &mut buffer[skip..];
     let mut write = piece.write;
-    for from in (0..blocks).map(|index| index * block) {
+    for from in (0..depth.max(1)).step_by(block.max(1)) {
         let ks = from..(from + block).min(depth);
-        let mut rest = &mut panels[..];
-        for left in piece.cols.clone().step_by(widest) {
-            let cols = strip(left);
-            let width = cols.len().next_multiple_of(lanes);
-            let (panel, others) = rest.split_at_mut(ks.len() * width);
-            pack(panel, (width, lanes), piece.b, &ks, &cols);
-            rest = others;
+        let extra = piece.extra.filter(|_| ks.end == depth);
+        strips.height = ks.len() + extra.map_or(0, |(a, _)| a.cols);
+        strips.pack(panels, 0, piece.b, &ks);
+        if let Some((_, b)) = extra {
+            strips.pack(panels, ks.len(), Right::Dense(b), &(0..b.rows));
         }
+        let parts = [Some((piece.a, ks.clone())), extra.map(|(a, _)| (a, 0..a.cols))];
         // The rows of a tile are read from the first cache for all panels but the first.
         for top in piece.rows.clone().step_by(ROWS) {
             let mut rest = &panels[..];
-            for left in piece.cols.clone().step_by(widest) {
-                let cols = strip(left);
-                let vectors = cols.len().div_ceil(lanes);
-                let (panel, others) = rest.split_at(ks.len() * vectors * lanes);
+            for (cols, width) in strips.iter() {
+                let (panel, others) = rest.split_at(strips.height * width);
                 rest = others;
                 let spot = Spot {
                     rows: top..(top + ROWS).min(piece.rows.end),
                     cols,
-                    depth_from: ks.start,
                     write,
                 };
-                match vectors {
-                    1 => tile::<S, ROWS, 1>(simd, piece, &spot, panel),
-                    2 => tile::<S, ROWS, 2>(simd, piece, &spot, panel),
-                    _ => tile::<S, ROWS, VECTORS>(simd, piece, &spot, panel),
+                match width / lanes {
+                    1 => tile::<S, ROWS, 1>(simd, piece, &parts, &spot, panel),
+                    2 => tile::<S, ROWS, 2>(simd, piece, &parts, &spot, panel),
+                    _ => tile::<S, ROWS, VECTORS>(simd, piece, &parts, &spot, panel),
                 }
             }
         }
@@ -115,11 +120,13 @@ fn strips<S: Simd, const ROWS: usize>(simd: S, piece: &Piece<'_>) {
     PANEL.set(buffer);
 }
 
+/// A left operand and the part of its depth that a panel holds.
+type Part<'a> = Option<(Mat<'a>, Range<usize>)>;
+
 /// Where a tile lies, and whether it adds.
 struct Spot {
     rows: Range<usize>,
     cols: Range<usize>,
-    depth_from: usize,
     write: Write,
 }
 
@@ -127,35 +134,40 @@ struct Spot {
 fn tile<S: Simd, const ROWS: usize, const N: usize>(
     simd: S,
     piece: &Piece<'_>,
+    parts: &[Part<'_>; 2],
     spot: &Spot,
     panel: &[f32],
 ) {
     let lanes = S::F32_LANES;
-    let a = piece.a;
     let last = spot.rows.len() - 1;
-    // Rows past the end repeat the last one; what they compute is not stored.
-    let mut left: [*const f32; ROWS] = std::array::from_fn(|r| {
-        let row = spot.rows.start + r.min(last);
-        let offset = row * a.row_stride + spot.depth_from * a.col_stride;
-        debug_assert!(offset < a.data.len());
-        // SAFETY: the row lies inside `a` and the block of the depth begins inside it.
-        #[expect(unsafe_code, reason = "start of a row of a checked view")]
-        unsafe {
-            a.data.as_ptr().add(offset)
-        }
-    });
     let mut sums = [[simd.splat_f32s(0.0); N]; ROWS];
     let (vectors, _) = S::as_simd_f32s(panel);
-    for right in vectors.chunks_exact(N) {
-        for r in 0..ROWS {
-            // SAFETY: the panel has one row for each step of the depth in this block, and every
-            // step reads row `r` at its own depth, inside `a`. The pointer moves past the row
-            // only after the last step, by `wrapping_add`, and is not read again.
-            #[expect(unsafe_code, reason = "one value of a row for each row of the panel")]
-            let value = simd.splat_f32s(unsafe { *left[r] });
-            left[r] = left[r].wrapping_add(a.col_stride);
-            for n in 0..N {
-                sums[r][n] = simd.mul_add_f32s(value, right[n], sums[r][n]);
+    let mut rest = vectors;
+    for (a, ks) in parts.iter().flatten() {
+        // Rows past the end repeat the last one; what they compute is not stored.
+        let mut left: [*const f32; ROWS] = std::array::from_fn(|r| {
+            let row = spot.rows.start + r.min(last);
+            let offset = row * a.row_stride + ks.start * a.col_stride;
+            debug_assert!(offset < a.data.len());
+            // SAFETY: the row lies inside `a` and the block of the depth begins inside it.
+            #[expect(unsafe_code, reason = "start of a row of a checked view")]
+            unsafe {
+                a.data.as_ptr().add(offset)
+            }
+        });
+        let (mine, others) = rest.split_at(ks.len() * N);
+        rest = others;
+        for right in mine.chunks_exact(N) {
+            for r in 0..ROWS {
+                // SAFETY: the panel has one row for each step of the depth in this part, and every
+                // step reads row `r` at its own depth, inside `a`. The pointer moves past the row
+                // only after the last step, by `wrapping_add`, and is not read again.
+                #[expect(unsafe_code, reason = "one value of a row for each row of the panel")]
+                let value = simd.splat_f32s(unsafe { *left[r] });
+                left[r] = left[r].wrapping_add(a.col_stride);
+                for n in 0..N {
+                    sums[r][n] = simd.mul_add_f32s(value, right[n], sums[r][n]);
+                }
             }
         }
     }
@@ -181,159 +193,6 @@ fn tile<S: Simd, const ROWS: usize, const N: usize>(
                 simd.partial_store_f32s(into, value);
             }
         }
-    }
-}
-
-/// Copies rows `ks` and columns `cols` of `b` into `panel` [ks.len()][width], zeros to the right.
-#[inline(always)]
-fn pack(
-    panel: &mut [f32],
-    (width, lanes): (usize, usize),
-    b: Mat<'_>,
-    ks: &Range<usize>,
-    cols: &Range<usize>,
-) {
-    let wide = cols.len();
-    if b.col_stride == 1 && wide == width {
-        for (row, k) in panel.chunks_exact_mut(width).zip(ks.clone()) {
-            let from = &b.data[k * b.row_stride + cols.start..][..width];
-            // In steps of a constant length, which need no call to copy memory.
-            for (into, from) in row.chunks_exact_mut(lanes).zip(from.chunks_exact(lanes)) {
-                into.copy_from_slice(from);
-            }
-        }
-        return;
-    }
-    if b.col_stride == 1 {
-        for (row, k) in panel.chunks_exact_mut(width).zip(ks.clone()) {
-            row[..wide].copy_from_slice(&b.data[k * b.row_stride + cols.start..][..wide]);
-            row[wide..].fill(0.0);
-        }
-        return;
-    }
-    if wide < width {
-        panel.fill(0.0);
-    }
-    if b.row_stride == 1 && transpose::strips(panel, width, b, ks, cols) {
-        return;
-    }
-    for (j, col) in cols.clone().enumerate() {
-        for (i, k) in ks.clone().enumerate() {
-            panel[i * width + j] = b.data[k * b.row_stride + col * b.col_stride];
-        }
-    }
-}
-
-#[cfg(target_arch = "x86_64")]
-mod transpose {
-    use super::{Mat, Range};
-    use std::arch::x86_64::{
-        __m512, _mm512_castpd_ps, _mm512_castps_pd, _mm512_loadu_ps, _mm512_setzero_ps,
-        _mm512_shuffle_f32x4, _mm512_storeu_ps, _mm512_unpackhi_pd, _mm512_unpackhi_ps,
-        _mm512_unpacklo_pd, _mm512_unpacklo_ps,
-    };
-
-    /// Side of a block.
-    const SIDE: usize = 16;
-
-    /// Transposes columns of `b` that lie densely along the depth; false when this machine has no
-    /// AVX-512 or the panel is not a whole number of blocks wide, and nothing was done.
-    pub(super) fn strips(
-        panel: &mut [f32],
-        width: usize,
-        b: Mat<'_>,
-        ks: &Range<usize>,
-        cols: &Range<usize>,
-    ) -> bool {
-        if !width.is_multiple_of(SIDE) || !std::arch::is_x86_feature_detected!("avx512f") {
-            return false;
-        }
-        let whole = ks.len() / SIDE * SIDE;
-        for left in (0..cols.len()).step_by(SIDE) {
-            let count = SIDE.min(cols.len() - left);
-            for top in (0..whole).step_by(SIDE) {
-                let from = &b.data[ks.start + top + (cols.start + left) * b.col_stride..];
-                assert!(from.len() >= (count - 1) * b.col_stride + SIDE);
-                let into = &mut panel[top * width + left..];
-                assert!(into.len() >= (SIDE - 1) * width + SIDE);
-                // SAFETY: the feature was found above; the asserts bound every read and write.
-                #[expect(unsafe_code, reason = "AVX-512 block transposition")]
-                unsafe {
-                    block(from.as_ptr(), b.col_stride, count, into.as_mut_ptr(), width);
-                }
-            }
-            for k in whole..ks.len() {
-                for j in left..left + count {
-                    panel[k * width + j] = b.data[ks.start + k + (cols.start + j) * b.col_stride];
-                }
-            }
-        }
-        true
-    }
-
-    /// Transposes `count` rows of 16 values, `stride` apart, into 16 rows of 16, `width` apart;
-    /// columns past `count` become zero.
-    ///
-    /// # Safety
-    /// The machine has AVX-512F; `from` may be read and `into` written as described.
-    #[target_feature(enable = "avx512f")]
-    #[expect(
-        unsafe_code,
-        reason = "raw rows of a block whose bounds the caller checked"
-    )]
-    unsafe fn block(from: *const f32, stride: usize, count: usize, into: *mut f32, width: usize) {
-        let mut r: [__m512; SIDE] = [_mm512_setzero_ps(); SIDE];
-        for (i, row) in r.iter_mut().enumerate().take(count) {
-            // SAFETY: the caller vouches for `count` rows of 16 values.
-            *row = unsafe { _mm512_loadu_ps(from.add(i * stride)) };
-        }
-        // Pairs of rows, then quadruples within each quarter of 128 bits ...
-        let mut s = r;
-        for i in (0..SIDE).step_by(2) {
-            s[i] = _mm512_unpacklo_ps(r[i], r[i + 1]);
-            s[i + 1] = _mm512_unpackhi_ps(r[i], r[i + 1]);
-        }
-        for i in (0..SIDE).step_by(4) {
-            let pair = |k: usize| _mm512_castps_pd(s[i + k]);
-            r[i] = _mm512_castpd_ps(_mm512_unpacklo_pd(pair(0), pair(2)));
-            r[i + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(pair(0), pair(2)));
-            r[i + 2] = _mm512_castpd_ps(_mm512_unpacklo_pd(pair(1), pair(3)));
-            r[i + 3] = _mm512_castpd_ps(_mm512_unpackhi_pd(pair(1), pair(3)));
-        }
-        // ... then the quarters change places: r[4 g + c] holds, in quarter q, column 4 q + c of
-        // rows 4 g .. 4 g + 3.
-        for c in 0..4 {
-            let low = _mm512_shuffle_f32x4::<0x88>(r[c], r[4 + c]);
-            let high = _mm512_shuffle_f32x4::<0xdd>(r[c], r[4 + c]);
-            let low2 = _mm512_shuffle_f32x4::<0x88>(r[8 + c], r[12 + c]);
-            let high2 = _mm512_shuffle_f32x4::<0xdd>(r[8 + c], r[12 + c]);
-            let columns = [
-                (c, _mm512_shuffle_f32x4::<0x88>(low, low2)),
-                (4 + c, _mm512_shuffle_f32x4::<0x88>(high, high2)),
-                (8 + c, _mm512_shuffle_f32x4::<0xdd>(low, low2)),
-                (12 + c, _mm512_shuffle_f32x4::<0xdd>(high, high2)),
-            ];
-            for (column, values) in columns {
-                // SAFETY: the caller vouches for 16 rows of 16 values, `width` apart.
-                unsafe { _mm512_storeu_ps(into.add(column * width), values) };
-            }
-        }
-    }
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-mod transpose {
-    use super::{Mat, Range};
-
-    /// No block transposition on this architecture: the plain loop does it.
-    pub(super) fn strips(
-        _: &mut [f32],
-        _: usize,
-        _: Mat<'_>,
-        _: &Range<usize>,
-        _: &Range<usize>,
-    ) -> bool {
-        false
     }
 }
 
@@ -384,7 +243,8 @@ mod tests {
                     write: Write::Add,
                     alpha: 0.5,
                     a,
-                    b,
+                    b: Right::Dense(b),
+                    extra: None,
                 });
             }
         }

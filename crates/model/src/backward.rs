@@ -8,13 +8,17 @@ use crate::linear::linear_backward;
 use crate::lora::{Lora, Projection};
 use kernels::attention::attention_backward;
 use kernels::cross_entropy::cross_entropy_forward_backward;
-use kernels::matmul::{Mat, MatMut, Write, matmul_parallel};
+use kernels::matmul::{Mat, MatMut, Write, matmul_weight};
 use kernels::norm::{rms_norm_again, rms_norm_backward};
+use kernels::operand::Side;
 use kernels::rotary::Turn;
 use kernels::swiglu::{swiglu_backward, swiglu_forward};
 
-/// Supervised rows whose logits exist at the same time.
-const HEAD_ROWS: usize = 64;
+/// Supervised rows whose logits exist at the same time, at most.
+const HEAD_ROWS: usize = 256;
+
+/// Logits that exist at the same time, about: 64 MiB.
+const HEAD_VALUES: usize = 1 << 24;
 
 /// One supervised prediction: the row that predicts, the token it should, and the loss weight.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -99,10 +103,16 @@ impl Decoder {
         Ok(self.head_losses(&x, targets))
     }
 
+    /// Returns how many supervised rows go through the head at a time. Every chunk reads the whole
+    /// head, so few large ones are quicker than many small ones.
+    fn head_rows(&self) -> usize {
+        (HEAD_VALUES / self.config().vocab_size).clamp(32, HEAD_ROWS)
+    }
+
     fn head_losses(&self, x: &[f32], targets: &[Target]) -> Vec<f32> {
         let v = self.config().vocab_size;
         let mut losses = Vec::with_capacity(targets.len());
-        for chunk in targets.chunks(HEAD_ROWS) {
+        for chunk in targets.chunks(self.head_rows()) {
             let rows: Vec<usize> = chunk.iter().map(|target| target.row).collect();
             let (_, normed, _) = self.final_rows(x, &rows);
             let mut logits = vec![0.0; chunk.len() * v];
@@ -142,21 +152,23 @@ impl Decoder {
         let (c, v) = (self.config().hidden_size, self.config().vocab_size);
         let mut dx = vec![0.0; x.len()];
         let mut losses = vec![0.0; targets.len()];
-        for (chunk, losses) in targets.chunks(HEAD_ROWS).zip(losses.chunks_mut(HEAD_ROWS)) {
+        let at_once = self.head_rows();
+        let mut buffer = vec![0.0; targets.len().min(at_once) * v];
+        for (chunk, losses) in targets.chunks(at_once).zip(losses.chunks_mut(at_once)) {
             let rows: Vec<usize> = chunk.iter().map(|target| target.row).collect();
             let tokens: Vec<u32> = chunk.iter().map(|target| target.token).collect();
             let scales: Vec<f32> = chunk.iter().map(|target| target.weight).collect();
             let (picked, normed, rstd) = self.final_rows(x, &rows);
-            let mut logits = vec![0.0; chunk.len() * v];
-            self.logits_of(&normed, &mut logits);
-            cross_entropy_forward_backward(&mut logits, v, &tokens, &scales, losses);
+            let logits = &mut buffer[..chunk.len() * v];
+            self.logits_of(&normed, logits);
+            cross_entropy_forward_backward(logits, v, &tokens, &scales, losses);
             let mut dnormed = vec![0.0; normed.len()];
-            matmul_parallel(
+            matmul_weight(
                 &mut MatMut::dense(&mut dnormed, chunk.len(), c),
                 Write::Set,
-                1.0,
-                Mat::dense(&logits, chunk.len(), v),
-                Mat::dense(self.head(), v, c),
+                Mat::dense(logits, chunk.len(), v),
+                (self.head(), Side::Plain),
+                None,
             );
             let mut dpicked = vec![0.0; normed.len()];
             rms_norm_backward(&picked, &self.final_norm, &rstd, &dnormed, &mut dpicked);

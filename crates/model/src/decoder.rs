@@ -3,8 +3,10 @@
 
 use crate::ModelError;
 use crate::forward::Pool;
+use crate::frozen::{Frozen, Keeping};
 use crate::lora::Projection;
 use kernels::attention::Heads;
+use kernels::operand::Weight;
 use kernels::rotary::RotaryTable;
 use std::ops::ControlFlow;
 use weights::{BaseModel, ModelConfig};
@@ -14,7 +16,7 @@ const MAX_POSITIONS: usize = 32_768;
 
 /// A frozen linear layer: y = x W^T + bias. Weight [outputs, inputs], row-major.
 pub(crate) struct Linear {
-    pub(crate) weight: Vec<f32>,
+    pub(crate) weight: Frozen,
     pub(crate) bias: Option<Vec<f32>>,
     pub(crate) inputs: usize,
     pub(crate) outputs: usize,
@@ -34,13 +36,13 @@ impl Layer {
     }
 }
 
-/// A base model ready to compute: all weights dequantised to f32.
+/// A base model ready to compute; its matrices are kept as [`Keeping`] says.
 pub struct Decoder {
     config: ModelConfig,
-    pub(crate) embedding: Vec<f32>,
+    pub(crate) embedding: Frozen,
     pub(crate) layers: Vec<Layer>,
     pub(crate) final_norm: Vec<f32>,
-    head: Option<Vec<f32>>,
+    head: Option<Frozen>,
     pub(crate) rotary: RotaryTable,
     /// Buffers of the layers' activations between two training passes.
     pub(crate) pool: Pool,
@@ -55,13 +57,26 @@ impl std::fmt::Debug for Decoder {
 }
 
 impl Decoder {
+    /// Loads every tensor of `base` as f32; see [`Self::load_as`].
+    ///
+    /// # Errors
+    /// As [`Self::load_as`].
+    pub fn load(
+        base: &BaseModel,
+        progress: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
+    ) -> Result<Self, ModelError> {
+        Self::load_as(base, Keeping::F32, progress)
+    }
+
     /// Loads every tensor of `base`, reporting (tensors read, tensors in all) to `progress`.
+    /// Matrices are read row by row, so that no copy of the model in another form ever exists.
     ///
     /// # Errors
     /// If a tensor is missing, has another shape than the configuration says or holds a value that
     /// is not finite; if the family needs what is not supported; or if `progress` asks to stop.
-    pub fn load(
+    pub fn load_as(
         base: &BaseModel,
+        keeping: Keeping,
         progress: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
     ) -> Result<Self, ModelError> {
         let config = base.config().clone();
@@ -69,22 +84,29 @@ impl Decoder {
         let per_layer = if config.qk_norm { 11 } else { 9 };
         let total = 2 + config.num_layers * per_layer + usize::from(!config.tie_embeddings);
         let mut done = 0;
-        let mut read = |name: &str, shape: &[usize]| -> Result<Vec<f32>, ModelError> {
-            let values = tensor(base, name, shape)?;
+        let mut step = || {
             done += 1;
             match progress(done, total) {
-                ControlFlow::Continue(()) => Ok(values),
+                ControlFlow::Continue(()) => Ok(()),
                 ControlFlow::Break(()) => Err(ModelError::Interrupted),
             }
         };
-        let embedding = read("model.embed_tokens.weight", &[v, c])?;
+        // QLoRA quantises the layers and leaves embedding and head as they are.
+        let outside = match keeping {
+            Keeping::Nf4 => Keeping::Stored,
+            other => other,
+        };
+        let embedding = Frozen::read(base, "model.embed_tokens.weight", (v, c), outside)?;
+        step()?;
         let mut layers = Vec::with_capacity(config.num_layers);
         for index in 0..config.num_layers {
             let mut linears = Vec::with_capacity(7);
             for projection in Projection::ALL {
                 let module = projection.module(index);
                 let (inputs, outputs) = projection.shape(&config);
-                let weight = read(&format!("{module}.weight"), &[outputs, inputs])?;
+                let name = format!("{module}.weight");
+                let weight = Frozen::read(base, &name, (outputs, inputs), keeping)?;
+                step()?;
                 let bias_name = format!("{module}.bias");
                 let bias = if base.has(&bias_name) {
                     Some(tensor(base, &bias_name, &[outputs])?)
@@ -102,30 +124,32 @@ impl Decoder {
                 unreachable!("seven projections were pushed")
             };
             let prefix = format!("model.layers.{index}");
+            let mut norm = |part: &str, width: usize| -> Result<Vec<f32>, ModelError> {
+                let values = tensor(base, &format!("{prefix}.{part}.weight"), &[width])?;
+                step()?;
+                Ok(values)
+            };
             let head_norms = if config.qk_norm {
-                let mut norm = |name: &str| {
-                    let name = format!("{prefix}.self_attn.{name}.weight");
-                    read(&name, &[config.head_dim])
-                };
-                Some([norm("q_norm")?, norm("k_norm")?])
+                let width = config.head_dim;
+                Some([norm("self_attn.q_norm", width)?, norm("self_attn.k_norm", width)?])
             } else {
                 None
             };
             layers.push(Layer {
                 head_norms,
-                attention_norm: read(&format!("{prefix}.input_layernorm.weight"), &[c])?,
-                feed_forward_norm: read(
-                    &format!("{prefix}.post_attention_layernorm.weight"),
-                    &[c],
-                )?,
+                attention_norm: norm("input_layernorm", c)?,
+                feed_forward_norm: norm("post_attention_layernorm", c)?,
                 linears,
             });
         }
-        let final_norm = read("model.norm.weight", &[c])?;
+        let final_norm = tensor(base, "model.norm.weight", &[c])?;
+        step()?;
         let head = if config.tie_embeddings {
             None
         } else {
-            Some(read("lm_head.weight", &[v, c])?)
+            let head = Frozen::read(base, "lm_head.weight", (v, c), outside)?;
+            step()?;
+            Some(head)
         };
         let frequencies: Vec<f64> = config
             .rope
@@ -171,17 +195,18 @@ impl Decoder {
             .layers
             .iter()
             .flat_map(|layer| &layer.linears)
-            .map(|l| l.weight.len() + l.bias.as_ref().map_or(0, Vec::len))
+            .map(|l| l.inputs * l.outputs + l.bias.as_ref().map_or(0, Vec::len))
             .sum();
         let heads = self.layers.iter().flat_map(|layer| &layer.head_norms);
         let norms = self.final_norm.len() * (2 * self.layers.len() + 1)
             + heads.flatten().map(Vec::len).sum::<usize>();
-        self.embedding.len() + linears + norms + self.head.as_ref().map_or(0, Vec::len)
+        let embedding = self.config.vocab_size * self.config.hidden_size;
+        embedding * (1 + usize::from(self.head.is_some())) + linears + norms
     }
 
     /// Returns the output head [V, C]: its own tensor or the embedding.
-    pub(crate) fn head(&self) -> &[f32] {
-        self.head.as_deref().unwrap_or(&self.embedding)
+    pub(crate) fn head(&self) -> &dyn Weight {
+        self.head.as_ref().unwrap_or(&self.embedding)
     }
 
     pub(crate) fn heads(&self) -> Heads {

@@ -6,12 +6,13 @@
 use crate::ModelError;
 use crate::batch::Batch;
 use crate::decoder::Decoder;
-use crate::linear::{Side, linear_forward};
+use crate::linear::{LowRank, linear_forward};
 use crate::lora::{Lora, Projection};
 use kernels::attention::attention_forward;
 use kernels::elementwise::{Dropout, mix64};
-use kernels::matmul::{Mat, MatMut, Write, matmul_parallel};
+use kernels::matmul::{Mat, MatMut, Write, matmul_weight};
 use kernels::norm::rms_norm_forward;
+use kernels::operand::Side;
 use kernels::rotary::Turn;
 use kernels::swiglu::swiglu_forward;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -135,7 +136,7 @@ impl<'a> Adapted<'a> {
         }
     }
 
-    pub(crate) fn side(&self, layer: usize, projection: Projection) -> Option<Side<'a>> {
+    pub(crate) fn side(&self, layer: usize, projection: Projection) -> Option<LowRank<'a>> {
         let pair = self.lora.pair(layer, projection)?;
         let probability = self.lora.settings.dropout as f32;
         let dropout = self
@@ -145,7 +146,7 @@ impl<'a> Adapted<'a> {
                 probability,
                 key: mix64(seed ^ mix64((layer * 7 + projection as usize) as u64)),
             });
-        Some(Side {
+        Some(LowRank {
             pair,
             rank: self.lora.settings.rank,
             scale: self.lora.scale(),
@@ -178,7 +179,7 @@ impl Decoder {
         let kw = config.num_kv_heads * config.head_dim;
         let mut x = vec![0.0; t * c];
         for (row, token) in x.chunks_exact_mut(c).zip(&batch.tokens) {
-            row.copy_from_slice(&self.embedding[*token as usize * c..][..c]);
+            self.embedding.row(*token as usize, row);
         }
         let mut normed = vec![0.0; t * c];
         let mut product = vec![0.0; t * f];
@@ -283,12 +284,12 @@ impl Decoder {
     pub(crate) fn logits_of(&self, normed: &[f32], logits: &mut [f32]) {
         let (c, v) = (self.config().hidden_size, self.config().vocab_size);
         let rows = normed.len() / c;
-        matmul_parallel(
+        matmul_weight(
             &mut MatMut::dense(logits, rows, v),
             Write::Set,
-            1.0,
             Mat::dense(normed, rows, c),
-            Mat::dense(self.head(), v, c).t(),
+            (self.head(), Side::Transposed),
+            None,
         );
     }
 

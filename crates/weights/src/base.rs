@@ -6,21 +6,23 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use crate::gguf::{TensorType, dequantise};
 use crate::{ModelConfig, WeightsError, permute};
 
 mod directory;
 mod gguf_file;
+mod matrix;
 
 pub(crate) use gguf_file::{LAYER_PARTS, hf_name};
+pub use matrix::StoredMatrix;
 
 /// An opened base model: configuration at hand, tensors decoded on demand.
 pub struct BaseModel {
     path: PathBuf,
     config: ModelConfig,
-    store: Store,
+    store: Arc<Store>,
     tensors: BTreeMap<String, Stored>,
     text: Text,
     sha256: OnceLock<String>,
@@ -31,7 +33,26 @@ enum Store {
     Directory(directory::Directory),
 }
 
+impl Store {
+    fn bytes(&self, tensor: &Stored) -> &[u8] {
+        let file = match self {
+            Self::Gguf(file) => file.whole(),
+            Self::Directory(directory) => directory.bytes(tensor.file),
+        };
+        file.get(tensor.range.clone()).unwrap_or(&[])
+    }
+
+    /// Gives the memory of a tensor's pages back; they are read again when asked for.
+    fn release(&self, tensor: &Stored) {
+        match self {
+            Self::Gguf(file) => file.release(tensor.range.clone()),
+            Self::Directory(directory) => directory.release(tensor.file, tensor.range.clone()),
+        }
+    }
+}
+
 /// Where a tensor's bytes are and how to read them.
+#[derive(Clone)]
 struct Stored {
     shape: Vec<usize>,
     tensor_type: TensorType,
@@ -160,6 +181,25 @@ impl BaseModel {
         })
     }
 
+    /// Returns a matrix as it is stored, to be decoded row by row for as long as it is needed;
+    /// nothing is copied.
+    ///
+    /// # Errors
+    /// [`WeightsError::Tensor`] when the model has no such tensor or it is not a matrix.
+    pub fn matrix(&self, hf_name: &str) -> Result<StoredMatrix, WeightsError> {
+        let tensor = self.stored(hf_name)?;
+        StoredMatrix::new(Arc::clone(&self.store), tensor)
+            .ok_or_else(|| self.tensor_error(hf_name, "is not a matrix".to_owned()))
+    }
+
+    /// Gives the memory that reading a tensor took back to the system; it is read again when
+    /// asked for. For readers that keep their own copy of a model larger than the memory.
+    pub fn release(&self, hf_name: &str) {
+        if let Some(tensor) = self.tensors.get(hf_name) {
+            self.store.release(tensor);
+        }
+    }
+
     /// Returns a tensor's shape, outermost dimension first (`[out, in]`), if it is present.
     pub fn shape(&self, hf_name: &str) -> Option<&[usize]> {
         self.tensors
@@ -190,7 +230,7 @@ impl BaseModel {
     /// [`WeightsError::Io`] when the directory has none, [`WeightsError::Unsupported`] for a
     /// GGUF tokenizer of another kind than byte-level BPE with a known pre-tokenizer.
     pub fn tokenizer_json(&self) -> Result<String, WeightsError> {
-        match &self.store {
+        match &*self.store {
             Store::Gguf(file) => crate::vocabulary::tokenizer_json(file),
             Store::Directory(_) => {
                 let path = self.path.join("tokenizer.json");
@@ -238,7 +278,7 @@ impl BaseModel {
         if let Some(digest) = self.sha256.get() {
             return Ok(digest);
         }
-        let digest = match &self.store {
+        let digest = match &*self.store {
             Store::Gguf(file) => file.sha256(),
             Store::Directory(directory) => directory.sha256(&self.path)?,
         };
@@ -252,7 +292,7 @@ impl BaseModel {
 
     /// Returns the GGUF file, or `None` for a safetensors directory.
     pub fn gguf_path(&self) -> Option<&Path> {
-        match self.store {
+        match &*self.store {
             Store::Gguf(_) => Some(&self.path),
             Store::Directory(_) => None,
         }
@@ -265,11 +305,7 @@ impl BaseModel {
     }
 
     fn bytes(&self, tensor: &Stored) -> &[u8] {
-        let file = match &self.store {
-            Store::Gguf(file) => file.whole(),
-            Store::Directory(directory) => directory.bytes(tensor.file),
-        };
-        file.get(tensor.range.clone()).unwrap_or(&[])
+        self.store.bytes(tensor)
     }
 
     fn tensor_error(&self, tensor: &str, message: String) -> WeightsError {

@@ -20,13 +20,15 @@ pub mod gguf;
 mod lora;
 pub mod lora_gguf;
 mod map;
+mod nf4;
 pub mod peft;
 mod permute;
 mod rope;
 pub mod source;
 mod vocabulary;
 
-pub use base::{BaseModel, RawTensor};
+pub use base::{BaseModel, RawTensor, StoredMatrix};
+pub use nf4::{NF4, NF4_BLOCK, Nf4Matrix};
 pub use config::{Architecture, ModelConfig};
 pub use dynamic_map::dynamic_map;
 pub use error::WeightsError;

@@ -1,12 +1,19 @@
 //! A file's bytes as a read-only memory map.
 
 use std::fs::File;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use memmap2::Mmap;
+#[cfg(unix)]
+use memmap2::UncheckedAdvice;
 use sha2::{Digest, Sha256};
 
 use crate::WeightsError;
+
+/// Bytes to which released ranges are cut: the largest page in use on Linux and macOS.
+#[cfg(unix)]
+const PAGE: usize = 1 << 16;
 
 /// A mapped file.
 pub(crate) struct FileMap {
@@ -47,6 +54,32 @@ impl FileMap {
     /// Returns the whole file.
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.map
+    }
+
+    /// Gives the pages that lie wholly inside `range` back to the system. Their bytes are read
+    /// from the file again when asked for. Does nothing where there is no such call.
+    pub(crate) fn release(&self, range: Range<usize>) {
+        #[cfg(unix)]
+        {
+            let first = range.start.next_multiple_of(PAGE);
+            let last = range.end.min(self.map.len()) / PAGE * PAGE;
+            if first >= last {
+                return;
+            }
+            #[expect(
+                unsafe_code,
+                reason = "dropping pages is unsafe for maps whose memory may hold changes; this \
+                          one is read-only and backed by its file, from which the same bytes come \
+                          back"
+            )]
+            // SAFETY: see the reason above. A refusal only means that the memory is kept.
+            let _ = unsafe {
+                self.map
+                    .unchecked_advise_range(UncheckedAdvice::DontNeed, first, last - first)
+            };
+        }
+        #[cfg(not(unix))]
+        let _ = range;
     }
 
     /// Returns the path it was opened by.

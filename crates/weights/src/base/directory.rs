@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
@@ -26,6 +26,12 @@ pub(super) struct Directory {
 impl Directory {
     pub(super) fn bytes(&self, file: usize) -> &[u8] {
         self.files.get(file).map_or(&[], FileMap::bytes)
+    }
+
+    pub(super) fn release(&self, file: usize, range: std::ops::Range<usize>) {
+        if let Some(file) = self.files.get(file) {
+            file.release(range);
+        }
     }
 
     pub(super) fn sha256(&self, directory: &Path) -> Result<String, WeightsError> {
@@ -90,7 +96,7 @@ pub(super) fn open(path: &Path) -> Result<BaseModel, WeightsError> {
     Ok(BaseModel {
         path: path.to_owned(),
         config,
-        store: Store::Directory(Directory { files }),
+        store: Arc::new(Store::Directory(Directory { files })),
         tensors,
         text,
         sha256: OnceLock::new(),

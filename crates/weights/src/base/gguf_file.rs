@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use super::{BaseModel, Store, Stored, Text};
 use crate::gguf::{Gguf, Value};
@@ -38,7 +38,7 @@ pub(super) fn open(path: &Path) -> Result<BaseModel, WeightsError> {
     Ok(BaseModel {
         path: path.to_owned(),
         config,
-        store: Store::Gguf(file),
+        store: Arc::new(Store::Gguf(file)),
         tensors,
         text,
         sha256: OnceLock::new(),

@@ -129,6 +129,15 @@ pub fn dequantise(tensor_type: TensorType, bytes: &[u8], out: &mut [f32]) -> boo
     if !bytes.len().is_multiple_of(size) || bytes.len() / size * values != out.len() {
         return false;
     }
+    // Compiled for every register width; the results are the same.
+    pulp::Arch::new().dispatch(
+        #[inline(always)]
+        || decode(tensor_type, bytes, out),
+    )
+}
+
+#[inline(always)]
+fn decode(tensor_type: TensorType, bytes: &[u8], out: &mut [f32]) -> bool {
     match tensor_type {
         TensorType::F32 => blocks(bytes, out, |b: &[u8; 4], y: &mut [f32; 1]| {
             y[0] = f32::from_le_bytes(*b);
@@ -152,6 +161,7 @@ pub fn dequantise(tensor_type: TensorType, bytes: &[u8], out: &mut [f32]) -> boo
     true
 }
 
+#[inline(always)]
 fn blocks<const B: usize, const V: usize>(
     bytes: &[u8],
     out: &mut [f32],
@@ -165,11 +175,13 @@ fn blocks<const B: usize, const V: usize>(
 }
 
 /// Reads the half-precision number at byte `at`.
+#[inline(always)]
 fn half_at(bytes: &[u8], at: usize) -> f32 {
     f16::from_le_bytes([bytes[at], bytes[at + 1]]).to_f32()
 }
 
 /// Half a block's low nibbles come first, then its high ones.
+#[inline(always)]
 fn q4_0(b: &[u8; 18], y: &mut [f32; 32]) {
     let d = half_at(b, 0);
     for j in 0..16 {
@@ -178,6 +190,7 @@ fn q4_0(b: &[u8; 18], y: &mut [f32; 32]) {
     }
 }
 
+#[inline(always)]
 fn q4_1(b: &[u8; 20], y: &mut [f32; 32]) {
     let (d, m) = (half_at(b, 0), half_at(b, 2));
     for j in 0..16 {
@@ -187,6 +200,7 @@ fn q4_1(b: &[u8; 20], y: &mut [f32; 32]) {
 }
 
 /// Returns the 32 five-bit numbers of a Q5 block: four bits in `low`, the fifth in `high`.
+#[inline(always)]
 fn five_bits(high: &[u8], low: &[u8]) -> [u8; 32] {
     let high = u32::from_le_bytes([high[0], high[1], high[2], high[3]]);
     std::array::from_fn(|j| {
@@ -199,6 +213,7 @@ fn five_bits(high: &[u8], low: &[u8]) -> [u8; 32] {
     })
 }
 
+#[inline(always)]
 fn q5_0(b: &[u8; 22], y: &mut [f32; 32]) {
     let d = half_at(b, 0);
     for (y, q) in y.iter_mut().zip(five_bits(&b[2..6], &b[6..])) {
@@ -206,6 +221,7 @@ fn q5_0(b: &[u8; 22], y: &mut [f32; 32]) {
     }
 }
 
+#[inline(always)]
 fn q5_1(b: &[u8; 24], y: &mut [f32; 32]) {
     let (d, m) = (half_at(b, 0), half_at(b, 2));
     for (y, q) in y.iter_mut().zip(five_bits(&b[4..8], &b[8..])) {
@@ -213,6 +229,7 @@ fn q5_1(b: &[u8; 24], y: &mut [f32; 32]) {
     }
 }
 
+#[inline(always)]
 fn q8_0(b: &[u8; 34], y: &mut [f32; 32]) {
     let d = half_at(b, 0);
     for j in 0..32 {
@@ -221,6 +238,7 @@ fn q8_0(b: &[u8; 34], y: &mut [f32; 32]) {
 }
 
 /// Returns the six-bit scale and minimum of group `g` of 8, packed in 12 bytes.
+#[inline(always)]
 fn scale_and_minimum(packed: &[u8], g: usize) -> (f32, f32) {
     let (scale, minimum) = if g < 4 {
         (packed[g] & 63, packed[g + 4] & 63)
@@ -233,6 +251,7 @@ fn scale_and_minimum(packed: &[u8], g: usize) -> (f32, f32) {
     (f32::from(scale), f32::from(minimum))
 }
 
+#[inline(always)]
 fn q4_k(b: &[u8; 144], y: &mut [f32; K]) {
     let (d, minimum) = (half_at(b, 0), half_at(b, 2));
     for g in 0..8 {
@@ -246,6 +265,7 @@ fn q4_k(b: &[u8; 144], y: &mut [f32; K]) {
     }
 }
 
+#[inline(always)]
 fn q5_k(b: &[u8; 176], y: &mut [f32; K]) {
     let (d, minimum) = (half_at(b, 0), half_at(b, 2));
     for g in 0..8 {
@@ -259,6 +279,7 @@ fn q5_k(b: &[u8; 176], y: &mut [f32; K]) {
     }
 }
 
+#[inline(always)]
 fn q6_k(b: &[u8; 210], y: &mut [f32; K]) {
     let d = half_at(b, 208);
     for g in 0..8 {

@@ -63,6 +63,10 @@ impl Gguf {
         self.map.bytes()
     }
 
+    pub(crate) fn release(&self, range: std::ops::Range<usize>) {
+        self.map.release(range);
+    }
+
     /// Returns all values of a tensor as f32, in stored order.
     ///
     /// # Errors
