@@ -48,7 +48,7 @@ impl Decoder {
         gradients: &mut Lora,
     ) -> Result<Vec<f32>, ModelError> {
         let mut activations = Activations::default();
-        let x = self.forward(Some(adapted), batch, Keep::All(&mut activations))?;
+        let x = self.forward(Some(adapted), batch, self.keep(&mut activations))?;
         let (losses, dx) = self.head_backward(&x, targets);
         drop(x);
         self.layers_backward(adapted, batch, activations, dx, gradients);
@@ -74,7 +74,7 @@ impl Decoder {
         gradients: &mut Lora,
     ) -> Result<Vec<f32>, ModelError> {
         let mut activations = Activations::default();
-        let x = self.forward(Some(adapted), batch, Keep::All(&mut activations))?;
+        let x = self.forward(Some(adapted), batch, self.keep(&mut activations))?;
         let losses = self.head_losses(&x, targets);
         let factors = weigh(&losses);
         assert_eq!(factors.len(), targets.len(), "one factor for each target");
@@ -124,6 +124,14 @@ impl Decoder {
         losses
     }
 
+    fn keep<'a>(&self, activations: &'a mut Activations) -> Keep<'a> {
+        if self.recompute {
+            Keep::Inputs(activations)
+        } else {
+            Keep::All(activations)
+        }
+    }
+
     fn layers_backward(
         &self,
         adapted: Adapted<'_>,
@@ -133,8 +141,15 @@ impl Decoder {
         gradients: &mut Lora,
     ) {
         let mut scratch = Scratch::default();
-        while let Some(mut saved) = activations.layers.pop() {
-            let index = activations.layers.len();
+        let mut forward = crate::forward::Scratch::default();
+        for index in (0..self.layers.len()).rev() {
+            let mut saved = match (activations.layers.pop(), activations.inputs.pop()) {
+                (Some(saved), _) => saved,
+                (None, Some(input)) => {
+                    self.layer_again(index, adapted, batch, input, &mut forward)
+                }
+                (None, None) => return,
+            };
             let run = Back {
                 layer: &self.layers[index],
                 index,

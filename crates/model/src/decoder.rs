@@ -46,6 +46,8 @@ pub struct Decoder {
     pub(crate) rotary: RotaryTable,
     /// Buffers of the layers' activations between two training passes.
     pub(crate) pool: Pool,
+    /// Whether training passes keep the layers' inputs alone.
+    pub(crate) recompute: bool,
 }
 
 impl std::fmt::Debug for Decoder {
@@ -168,7 +170,14 @@ impl Decoder {
             head,
             rotary,
             pool: Pool::default(),
+            recompute: false,
         })
+    }
+
+    /// Makes training passes keep every layer's input alone and compute the layer again on the way
+    /// back: the same gradients for about a third more time and a fraction of the memory.
+    pub fn recompute(&mut self, recompute: bool) {
+        self.recompute = recompute;
     }
 
     /// Frees the buffers that training passes keep for one another.

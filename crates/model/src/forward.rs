@@ -93,10 +93,36 @@ impl Pool {
     }
 }
 
-/// Activations of a whole forward pass.
+/// Activations of a whole forward pass: every layer's, or every layer's input alone.
 #[derive(Default)]
 pub(crate) struct Activations {
     pub(crate) layers: Vec<Saved>,
+    pub(crate) inputs: Vec<Vec<f32>>,
+}
+
+/// Buffers of one layer's forward pass, used again by the next layer.
+#[derive(Default)]
+pub(crate) struct Scratch {
+    normed: Vec<f32>,
+    product: Vec<f32>,
+}
+
+/// Which layer is computed, and how.
+#[derive(Clone, Copy)]
+struct Run<'a> {
+    index: usize,
+    adapted: Option<Adapted<'a>>,
+    batch: &'a Batch,
+    part: Part,
+}
+
+/// How much of a layer is computed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    /// All of it.
+    Whole,
+    /// What its backward pass needs; the residual stream after it is not.
+    ForBackward,
 }
 
 /// Keys and values of rows already computed, layer by layer: [rows, G*D] each.
@@ -159,6 +185,8 @@ impl<'a> Adapted<'a> {
 pub(crate) enum Keep<'a> {
     /// Keep everything for a backward pass; keys are the batch's own rows.
     All(&'a mut Activations),
+    /// Keep every layer's input, from which its backward pass computes the rest again.
+    Inputs(&'a mut Activations),
     /// Keep nothing; keys are the batch's own rows.
     Nothing,
     /// Write keys and values into the cache at the batch's `key_rows` and attend to the cache.
@@ -174,96 +202,143 @@ impl Decoder {
         mut keep: Keep<'_>,
     ) -> Result<Vec<f32>, ModelError> {
         self.check(batch)?;
-        let config = self.config();
-        let (t, c, f) = (batch.len(), config.hidden_size, config.intermediate_size);
-        let kw = config.num_kv_heads * config.head_dim;
-        let mut x = vec![0.0; t * c];
+        let c = self.config().hidden_size;
+        let mut x = vec![0.0; batch.len() * c];
         for (row, token) in x.chunks_exact_mut(c).zip(&batch.tokens) {
             self.embedding.row(*token as usize, row);
         }
-        let mut normed = vec![0.0; t * c];
-        let mut product = vec![0.0; t * f];
+        let mut scratch = Scratch::default();
         let mut spare = Saved::default();
-        for (index, layer) in self.layers.iter().enumerate() {
-            let run = |projection: Projection, x: &[f32], y: &mut [f32], write: Write| {
-                let side = adapted.and_then(|a| a.side(index, projection));
-                linear_forward(layer.linear(projection), side, &batch.row_keys, x, y, write)
+        for index in 0..self.layers.len() {
+            let run = Run {
+                index,
+                adapted,
+                batch,
+                part: Part::Whole,
             };
-            let mut saved = if matches!(keep, Keep::All(_)) {
-                self.pool.take()
-            } else {
-                std::mem::take(&mut spare)
-            };
-            saved.fit(config, t);
-            let s = &mut saved;
-            if matches!(keep, Keep::All(_)) {
-                s.x.clone_from(&x);
-            }
-            let eps = config.rms_norm_eps;
-            rms_norm_forward(
-                &x,
-                &layer.attention_norm,
-                eps,
-                &mut normed,
-                &mut s.rstd_attention,
-            );
-            s.z[0] = run(Projection::Query, &normed, &mut s.q, Write::Set);
-            s.z[1] = run(Projection::Key, &normed, &mut s.k, Write::Set);
-            s.z[2] = run(Projection::Value, &normed, &mut s.v, Write::Set);
-            if let Some(weights) = &layer.head_norms {
-                let heads = [&mut s.q, &mut s.k];
-                let kept = s.raw.iter_mut().zip(&mut s.rstd_heads);
-                for ((x, weight), (raw, rstd)) in heads.into_iter().zip(weights).zip(kept) {
-                    std::mem::swap(x, raw);
-                    x.resize(raw.len(), 0.0);
-                    rstd.resize(raw.len() / weight.len(), 0.0);
-                    rms_norm_forward(raw, weight, eps, x, rstd);
+            match &mut keep {
+                Keep::All(activations) => {
+                    let mut saved = self.pool.take();
+                    saved.x.clone_from(&x);
+                    self.layer_forward(run, &mut x, &mut saved, &mut scratch, None);
+                    activations.layers.push(saved);
                 }
-            }
-            self.rotary
-                .apply(&mut s.q, &batch.positions, config.num_heads, Turn::Forward);
-            self.rotary.apply(
-                &mut s.k,
-                &batch.positions,
-                config.num_kv_heads,
-                Turn::Forward,
-            );
-            let (keys, values) = if let Keep::Cache(cache) = &mut keep {
-                let (keys, values) = (&mut cache.keys[index], &mut cache.values[index]);
-                for (row, at) in batch.key_rows.iter().enumerate() {
-                    keys[at * kw..][..kw].copy_from_slice(&s.k[row * kw..][..kw]);
-                    values[at * kw..][..kw].copy_from_slice(&s.v[row * kw..][..kw]);
+                Keep::Inputs(activations) => {
+                    activations.inputs.push(x.clone());
+                    self.layer_forward(run, &mut x, &mut spare, &mut scratch, None);
                 }
-                (&keys[..], &values[..])
-            } else {
-                (&s.k[..], &s.v[..])
-            };
-            attention_forward(
-                self.heads(),
-                &batch.segments,
-                &s.q,
-                keys,
-                values,
-                &mut s.attention,
-                &mut s.lse,
-            );
-            s.z[3] = run(Projection::Output, &s.attention, &mut x, Write::Add);
-            if matches!(keep, Keep::All(_)) {
-                s.middle.clone_from(&x);
-            }
-            let rstd = &mut s.rstd_feed_forward;
-            rms_norm_forward(&x, &layer.feed_forward_norm, eps, &mut normed, rstd);
-            s.z[4] = run(Projection::Gate, &normed, &mut s.gate, Write::Set);
-            s.z[5] = run(Projection::Up, &normed, &mut s.up, Write::Set);
-            swiglu_forward(&s.gate, &s.up, &mut product);
-            s.z[6] = run(Projection::Down, &product, &mut x, Write::Add);
-            if let Keep::All(activations) = &mut keep {
-                activations.layers.push(saved);
-            } else {
-                spare = saved;
+                Keep::Nothing => self.layer_forward(run, &mut x, &mut spare, &mut scratch, None),
+                Keep::Cache(cache) => {
+                    let own = Some((&mut cache.keys[index], &mut cache.values[index]));
+                    self.layer_forward(run, &mut x, &mut spare, &mut scratch, own);
+                }
             }
         }
+        if matches!(keep, Keep::Inputs(_)) {
+            self.pool.give(spare);
+        }
         Ok(x)
+    }
+
+    /// Computes a layer again from its input, for the backward pass: everything but what only the
+    /// next layer would need.
+    pub(crate) fn layer_again(
+        &self,
+        index: usize,
+        adapted: Adapted<'_>,
+        batch: &Batch,
+        input: Vec<f32>,
+        scratch: &mut Scratch,
+    ) -> Saved {
+        let mut saved = self.pool.take();
+        let mut x = input.clone();
+        saved.x = input;
+        let run = Run {
+            index,
+            adapted: Some(adapted),
+            batch,
+            part: Part::ForBackward,
+        };
+        self.layer_forward(run, &mut x, &mut saved, scratch, None);
+        saved
+    }
+
+    /// Turns `x` from the residual stream before a layer into the one after it.
+    fn layer_forward(
+        &self,
+        run: Run<'_>,
+        x: &mut [f32],
+        s: &mut Saved,
+        scratch: &mut Scratch,
+        cache: Option<(&mut Vec<f32>, &mut Vec<f32>)>,
+    ) {
+        let (config, batch, layer) = (self.config(), run.batch, &self.layers[run.index]);
+        let (t, c, f) = (batch.len(), config.hidden_size, config.intermediate_size);
+        let eps = config.rms_norm_eps;
+        let Scratch { normed, product } = scratch;
+        // All of both is overwritten.
+        normed.resize(t * c, 0.0);
+        product.resize(t * f, 0.0);
+        s.fit(config, t);
+        let apply = |projection: Projection, x: &[f32], y: &mut [f32], write: Write| {
+            let side = run.adapted.and_then(|a| a.side(run.index, projection));
+            linear_forward(layer.linear(projection), side, &batch.row_keys, x, y, write)
+        };
+        rms_norm_forward(x, &layer.attention_norm, eps, normed, &mut s.rstd_attention);
+        s.z[0] = apply(Projection::Query, normed, &mut s.q, Write::Set);
+        s.z[1] = apply(Projection::Key, normed, &mut s.k, Write::Set);
+        s.z[2] = apply(Projection::Value, normed, &mut s.v, Write::Set);
+        if let Some(weights) = &layer.head_norms {
+            let heads = [&mut s.q, &mut s.k];
+            let kept = s.raw.iter_mut().zip(&mut s.rstd_heads);
+            for ((x, weight), (raw, rstd)) in heads.into_iter().zip(weights).zip(kept) {
+                std::mem::swap(x, raw);
+                x.resize(raw.len(), 0.0);
+                rstd.resize(raw.len() / weight.len(), 0.0);
+                rms_norm_forward(raw, weight, eps, x, rstd);
+            }
+        }
+        let (heads, kv_heads) = (config.num_heads, config.num_kv_heads);
+        let turn = Turn::Forward;
+        self.rotary.apply(&mut s.q, &batch.positions, heads, turn);
+        self.rotary
+            .apply(&mut s.k, &batch.positions, kv_heads, turn);
+        let (keys, values) = if let Some((keys, values)) = cache {
+            let kw = kv_heads * config.head_dim;
+            for (row, at) in batch.key_rows.iter().enumerate() {
+                keys[at * kw..][..kw].copy_from_slice(&s.k[row * kw..][..kw]);
+                values[at * kw..][..kw].copy_from_slice(&s.v[row * kw..][..kw]);
+            }
+            (&keys[..], &values[..])
+        } else {
+            (&s.k[..], &s.v[..])
+        };
+        attention_forward(
+            self.heads(),
+            &batch.segments,
+            &s.q,
+            keys,
+            values,
+            &mut s.attention,
+            &mut s.lse,
+        );
+        s.z[3] = apply(Projection::Output, &s.attention, x, Write::Add);
+        s.middle.clear();
+        s.middle.extend_from_slice(x);
+        let rstd = &mut s.rstd_feed_forward;
+        rms_norm_forward(x, &layer.feed_forward_norm, eps, normed, rstd);
+        s.z[4] = apply(Projection::Gate, normed, &mut s.gate, Write::Set);
+        s.z[5] = apply(Projection::Up, normed, &mut s.up, Write::Set);
+        let down = run
+            .adapted
+            .and_then(|a| a.side(run.index, Projection::Down));
+        if run.part == Part::Whole {
+            swiglu_forward(&s.gate, &s.up, product);
+            s.z[6] = apply(Projection::Down, product, x, Write::Add);
+        } else if let Some(side) = down {
+            swiglu_forward(&s.gate, &s.up, product);
+            s.z[6] = side.inner(product, &batch.row_keys);
+        }
     }
 
     /// Returns the final norm of the named rows of `x` [T, C]: [rows, C].

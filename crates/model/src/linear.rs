@@ -24,6 +24,19 @@ impl LowRank<'_> {
             x
         })
     }
+
+    /// Returns z = scale * dropout(x) A^T [T, R] for x [T, inputs].
+    pub(crate) fn inner(&self, x: &[f32], row_keys: &[u64]) -> Vec<f32> {
+        let inputs = self.pair.a.len() / self.rank;
+        let t = x.len() / inputs;
+        let dropped = self.dropped(x, row_keys);
+        let x = Mat::dense(dropped.as_deref().unwrap_or(x), t, inputs);
+        let a = Mat::dense(&self.pair.a, self.rank, inputs);
+        let mut z = vec![0.0; t * self.rank];
+        let mut view = MatMut::dense(&mut z, t, self.rank);
+        matmul_parallel(&mut view, Write::Set, self.scale, x, a.t());
+        z
+    }
 }
 
 /// Computes y (+)= x W^T + bias + scale * dropout(x) A^T B^T and returns z = scale * dropout(x) A^T
@@ -37,15 +50,7 @@ pub(crate) fn linear_forward(
     write: Write,
 ) -> Vec<f32> {
     let t = x.len() / linear.inputs;
-    let z = side.map_or_else(Vec::new, |side| {
-        let dropped = side.dropped(x, row_keys);
-        let x = Mat::dense(dropped.as_deref().unwrap_or(x), t, linear.inputs);
-        let a = Mat::dense(&side.pair.a, side.rank, linear.inputs);
-        let mut z = vec![0.0; t * side.rank];
-        let mut view = MatMut::dense(&mut z, t, side.rank);
-        matmul_parallel(&mut view, Write::Set, side.scale, x, a.t());
-        z
-    });
+    let z = side.map_or_else(Vec::new, |side| side.inner(x, row_keys));
     let low_rank = side.map(|side| {
         let b = Mat::dense(&side.pair.b, linear.outputs, side.rank);
         (Mat::dense(&z, t, side.rank), b.t())

@@ -1,10 +1,13 @@
 //! Measures the training step: tokens per second and peak memory on synthetic rows.
 //!
-//! `cargo run --release -p foretune-train --example throughput -- MODEL [ROWS [SEQUENCES [STEPS [SUPERVISED]]]]`
+//! `cargo run --release -p foretune-train --example throughput -- MODEL [ROWS [SEQUENCES [STEPS [SUPERVISED [KEEP [PASS [RECOMPUTE]]]]]]]`
+//!
+//! KEEP is how the base is kept (f32, stored, nf4), PASS the rows of a forward pass at most (the
+//! step's gradients are added up over its passes), RECOMPUTE 1 to compute layers again.
 #![expect(clippy::print_stdout, reason = "a command-line example")]
 
 use model::batch::Batch;
-use model::{Adapted, Decoder, Lora, Target};
+use model::{Adapted, Decoder, Keeping, Lora, Target};
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::Instant;
@@ -24,7 +27,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let supervised = number(4, rows / 6).clamp(1, rows - 1);
     let base = weights::BaseModel::open(Path::new(path))?;
     let began = Instant::now();
-    let decoder = Decoder::load(&base, &mut |_, _| ControlFlow::Continue(()))?;
+    let name = arguments.get(5).map_or("f32", String::as_str);
+    let keeping = Keeping::ALL
+        .into_iter()
+        .find(|keeping| keeping.as_str() == name)
+        .ok_or("KEEP is f32, stored or nf4")?;
+    let mut decoder = Decoder::load_as(&base, keeping, &mut |_, _| ControlFlow::Continue(()))?;
+    decoder.recompute(number(7, 0) == 1);
+    let per_pass = (number(6, rows * sequences) / rows).clamp(1, sequences);
     println!(
         "loaded {} parameters in {:.2} s",
         decoder.parameters(),
@@ -32,20 +42,23 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     );
     let settings = train::SftSettings::default();
     let lora = Lora::new(decoder.config(), settings.lora()?, 1)?;
-    let mut batch = Batch::default();
-    let mut targets = Vec::new();
-    for sequence in 0..sequences {
-        let start = batch.len();
-        let vocabulary = decoder.config().vocab_size;
-        let tokens: Vec<u32> = (0..rows)
-            .map(|i| ((i * 7919 + sequence * 104_729) % vocabulary) as u32)
-            .collect();
-        batch.push(&tokens, 0, Vec::new(), sequence as u64);
-        targets.extend((rows - 1 - supervised..rows - 1).map(|i| Target {
-            row: start + i,
-            token: tokens[i + 1],
-            weight: 1e-3,
-        }));
+    let vocabulary = decoder.config().vocab_size;
+    let mut passes = Vec::new();
+    for first in (0..sequences).step_by(per_pass) {
+        let (mut batch, mut targets) = (Batch::default(), Vec::new());
+        for sequence in first..(first + per_pass).min(sequences) {
+            let start = batch.len();
+            let tokens: Vec<u32> = (0..rows)
+                .map(|i| ((i * 7919 + sequence * 104_729) % vocabulary) as u32)
+                .collect();
+            batch.push(&tokens, 0, Vec::new(), sequence as u64);
+            targets.extend((rows - 1 - supervised..rows - 1).map(|i| Target {
+                row: start + i,
+                token: tokens[i + 1],
+                weight: 1e-3,
+            }));
+        }
+        passes.push((batch, targets));
     }
     let adapted = Adapted {
         lora: &lora,
@@ -54,11 +67,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut gradients = lora.zeros_like();
     for step in 0..steps {
         let began = Instant::now();
-        decoder.loss_and_gradients(adapted, &batch, &targets, &mut gradients)?;
+        for (batch, targets) in &passes {
+            decoder.loss_and_gradients(adapted, batch, targets, &mut gradients)?;
+        }
         let seconds = began.elapsed().as_secs_f64();
         println!(
             "step {step}: {:.0} tokens/s, {seconds:.3} s",
-            batch.len() as f64 / seconds
+            (rows * sequences) as f64 / seconds
         );
     }
     if let Ok(status) = std::fs::read_to_string("/proc/self/status")
