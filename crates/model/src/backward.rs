@@ -145,9 +145,7 @@ impl Decoder {
         for index in (0..self.layers.len()).rev() {
             let mut saved = match (activations.layers.pop(), activations.inputs.pop()) {
                 (Some(saved), _) => saved,
-                (None, Some(input)) => {
-                    self.layer_again(index, adapted, batch, input, &mut forward)
-                }
+                (None, Some(input)) => self.layer_again(index, adapted, batch, input, &mut forward),
                 (None, None) => return,
             };
             let run = Back {

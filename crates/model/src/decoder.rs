@@ -133,7 +133,10 @@ impl Decoder {
             };
             let head_norms = if config.qk_norm {
                 let width = config.head_dim;
-                Some([norm("self_attn.q_norm", width)?, norm("self_attn.k_norm", width)?])
+                Some([
+                    norm("self_attn.q_norm", width)?,
+                    norm("self_attn.k_norm", width)?,
+                ])
             } else {
                 None
             };

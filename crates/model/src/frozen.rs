@@ -99,10 +99,9 @@ impl Frozen {
                 Self::Stored(stored)
             }
             Keeping::Nf4 => {
-                let matrix = Nf4Matrix::quantise(rows, cols, true, |row, out| {
-                    finite_row(&stored, row, out)
-                })
-                .map_err(not_finite)?;
+                let matrix =
+                    Nf4Matrix::quantise(rows, cols, true, |row, out| finite_row(&stored, row, out))
+                        .map_err(not_finite)?;
                 base.release(name);
                 Self::Nf4(matrix)
             }

@@ -13,7 +13,9 @@ use crate::flow::llama::{self, Outcome};
 use crate::flow::{base, examples, select};
 use crate::output::Printed;
 use crate::run::Run;
-use crate::settings::{Check, Settings};
+use model::Keeping;
+
+use crate::settings::{Check, Model, Settings};
 use crate::{files, output};
 
 /// Compare the adapter's answers with those of llama.cpp
@@ -59,7 +61,11 @@ pub(crate) fn run(typed: &Typed, global: &Global) -> anyhow::Result<Printed> {
         .collect();
     let settings = Settings::resolve(global, &flags)?;
     let run = Run::open(&typed.run)?;
-    let base = base::load(&run.record.model, &base::fetch(&run.record.model)?)?;
+    let base = base::load(
+        &run.record.model,
+        &base::fetch(&run.record.model)?,
+        &unrounded(&run.record.settings.model),
+    )?;
     export::same_base(&run, &base.sha256)?;
     let outcome = check(&run, &base, &settings.check)?.ok_or_else(|| {
         Stop::new(
@@ -142,4 +148,15 @@ pub(crate) fn text(outcome: &Outcome) -> String {
         }
     }
     out
+}
+
+/// llama.cpp reads the base as its file has it; so must we, to be compared.
+fn unrounded(settings: &Model) -> Model {
+    Model {
+        keep: match settings.keep {
+            Keeping::Nf4 => Keeping::Stored,
+            other => other,
+        },
+        ..settings.clone()
+    }
 }

@@ -53,7 +53,11 @@ pub(crate) fn run(typed: &Typed, global: &Global) -> anyhow::Result<Printed> {
     let settings = Settings::resolve(global, &[])?;
     let run = Run::open(&typed.run)?;
     let (dataset, world) = examples::read(&run.dataset())?;
-    let base = base::load(&run.record.model, &base::fetch(&run.record.model)?)?;
+    let base = base::load(
+        &run.record.model,
+        &base::fetch(&run.record.model)?,
+        &run.record.settings.model,
+    )?;
     export::same_base(&run, &base.sha256)?;
     let adapter = run.adapter(base.decoder.config())?;
     let check = earlier_check(&run)?;

@@ -165,6 +165,7 @@ fn flow(
     let base = base::load(
         &settings.model.source,
         &base::fetch(&settings.model.source)?,
+        &settings.model,
     )?;
     output::note(&format!(
         "  {}: {:.0} million parameters",

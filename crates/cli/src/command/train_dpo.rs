@@ -85,6 +85,7 @@ pub(crate) fn run(typed: &Typed, global: &Global) -> anyhow::Result<Printed> {
     let base = base::load(
         &settings.model.source,
         &base::fetch(&settings.model.source)?,
+        &settings.model,
     )?;
     let lora = match &start {
         Some(run) => {

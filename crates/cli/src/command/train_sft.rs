@@ -100,6 +100,7 @@ pub(crate) fn run(typed: &Typed, global: &Global) -> anyhow::Result<Printed> {
     let base = base::load(
         &settings.model.source,
         &base::fetch(&settings.model.source)?,
+        &settings.model,
     )?;
     run::make_room(&typed.out, typed.resume)?;
     let (run, _) = training::train(

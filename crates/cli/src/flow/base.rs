@@ -3,13 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use model::{ChatTemplate, Decoder, Tokenizer};
+use model::{ChatTemplate, Decoder, Keeping, Tokenizer};
 use weights::source::{self, Progress as Fetch};
 use weights::{BaseModel, WeightsError};
 
 use super::text::Text;
 use crate::interrupt;
 use crate::progress::Progress;
+use crate::settings::Model;
 
 /// A base model ready to read prompts and compute.
 #[derive(Debug)]
@@ -24,6 +25,16 @@ pub(crate) struct Base {
     pub(crate) text: Text,
     /// The weights.
     pub(crate) decoder: Decoder,
+}
+
+impl Base {
+    /// Returns what a checkpoint's weights hang on: the file, and whether its values are rounded.
+    pub(crate) fn identity(&self, settings: &Model) -> String {
+        match settings.keep {
+            Keeping::Nf4 => format!("{} nf4", self.sha256),
+            Keeping::F32 | Keeping::Stored => self.sha256.clone(),
+        }
+    }
 }
 
 /// Fetches a model source into the cache, or finds it there.
@@ -66,22 +77,24 @@ pub(crate) fn fetch(source: &str) -> anyhow::Result<PathBuf> {
 ///
 /// # Errors
 /// On files that are no supported model, without a chat template, or on Ctrl-C.
-pub(crate) fn load(source: &str, path: &Path) -> anyhow::Result<Base> {
+pub(crate) fn load(source: &str, path: &Path, settings: &Model) -> anyhow::Result<Base> {
     let files = BaseModel::open(path)?;
     let text = read_text(&files, path)?;
     let mut bar = Progress::start("load weights", "tensors", None);
-    let decoder = Decoder::load(&files, &mut |done, total| {
+    let decoder = Decoder::load_as(&files, settings.keep, &mut |done, total| {
         bar.set_total(total as u64);
         bar.set(done as u64);
         interrupt::flow()
     });
     bar.finish();
+    let mut decoder = decoder?;
+    decoder.recompute(settings.recompute);
     Ok(Base {
         source: source.to_owned(),
         sha256: files.sha256()?.to_owned(),
         gguf: files.gguf_path().map(Path::to_owned),
         text,
-        decoder: decoder?,
+        decoder,
     })
 }
 

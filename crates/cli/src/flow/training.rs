@@ -44,7 +44,7 @@ pub(crate) fn train(
     let run_files = RunFiles {
         directory: folder,
         resume,
-        base_sha256: &base.sha256,
+        base_sha256: &base.identity(&settings.model),
     };
     let mut bar = Progress::start("train", "steps", None);
     let mut accuracy = String::new();

@@ -4,6 +4,7 @@
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
+use model::Keeping;
 use serde::{Deserialize, Serialize};
 
 use super::Settings;
@@ -48,12 +49,18 @@ pub(crate) enum Market {
 pub(crate) struct Model {
     /// `pypi:...`, `hf:org/name`, a GGUF file or a safetensors directory.
     pub(crate) source: String,
+    /// How the matrices are kept in memory.
+    pub(crate) keep: Keeping,
+    /// Whether training computes layers again on the way back instead of keeping them.
+    pub(crate) recompute: bool,
 }
 
 impl Default for Model {
     fn default() -> Self {
         Self {
             source: DEFAULT_MODEL.to_owned(),
+            keep: Keeping::default(),
+            recompute: false,
         }
     }
 }
