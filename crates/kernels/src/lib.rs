@@ -11,6 +11,7 @@
 //! D head width, F feed-forward width, V vocabulary, R rank.
 
 pub mod attention;
+pub mod bf16;
 pub mod cross_entropy;
 pub mod elementwise;
 pub mod exp;

@@ -6,6 +6,7 @@
 //! the result into pieces whose size depends on the shape alone and gives each piece to one
 //! thread, so results never depend on the number of threads.
 
+use crate::bf16::{self, Unit};
 use crate::operand::{Right, Side, Weight};
 use crate::slender;
 use crate::tile;
@@ -127,7 +128,7 @@ pub enum Write {
 
 /// A raw pointer that may cross threads because every task writes a piece of its own.
 #[derive(Clone, Copy)]
-struct Shared<T>(T);
+pub(crate) struct Shared<T>(T);
 // SAFETY: the pointers inside are used only by `product`, whose callers hold the borrows
 // they come from for the whole call and give every task a disjoint piece of the result.
 #[expect(
@@ -143,7 +144,12 @@ unsafe impl<T> Send for Shared<T> {}
 unsafe impl<T> Sync for Shared<T> {}
 
 impl<T: Copy> Shared<T> {
-    fn get(&self) -> T {
+    #[cfg(test)]
+    pub(crate) fn new(pointer: T) -> Self {
+        Self(pointer)
+    }
+
+    pub(crate) fn get(&self) -> T {
         self.0
     }
 }
@@ -184,6 +190,15 @@ pub fn matmul_parallel(c: &mut MatMut<'_>, write: Write, alpha: f32, a: Mat<'_>,
         });
 }
 
+/// How the dense core of a product with a frozen weight is computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Precision {
+    /// Everything in f32.
+    F32,
+    /// Operands rounded to bf16, sums in f32, by the given unit.
+    Bf16(Unit),
+}
+
 /// Computes `c = a * w + extra.0 * extra.1` (or adds it) on all threads, where w is a frozen weight
 /// or its transpose, decoded while it is packed. Shapes: a [M, K], w [K, N], c [M, N]; the extra
 /// product, such as a low-rank side path, [M, R] and [R, N].
@@ -196,6 +211,7 @@ pub fn matmul_weight(
     a: Mat<'_>,
     (weight, side): (&dyn Weight, Side),
     extra: Option<(Mat<'_>, Mat<'_>)>,
+    precision: Precision,
 ) {
     let right = Right::of(weight, side);
     let (depth, columns) = right.shape();
@@ -207,6 +223,19 @@ pub fn matmul_weight(
     }
     let slender = c.rows <= TILED_FROM;
     match right {
+        _ if !slender && let Precision::Bf16(unit) = precision => {
+            let target = bf16::Target {
+                c: Shared(c.data.as_mut_ptr()),
+                stride: c.row_stride,
+                rows: c.rows,
+                cols: c.cols,
+            };
+            // SAFETY: the target is the exclusively borrowed result, whose shape was checked.
+            #[expect(unsafe_code, reason = "hands a checked result to its tasks")]
+            unsafe {
+                bf16::product(unit, target, write, a, right);
+            }
+        }
         Right::Dense(b) if slender => matmul_parallel(c, write, 1.0, a, b),
         Right::Frozen(weight, Side::Transposed) if slender => {
             let pointer = Shared(c.data.as_mut_ptr());
@@ -445,7 +474,7 @@ mod tests {
             let (mut fast, mut slow) = (start.clone(), start);
             let av = Mat::dense(&a, m, k);
             let way = if plain { Side::Plain } else { Side::Transposed };
-            matmul_weight(&mut MatMut::dense(&mut fast, m, n), write, av, (&weight, way), extra);
+            matmul_weight(&mut MatMut::dense(&mut fast, m, n), write, av, (&weight, way), extra, Precision::F32);
             let oracle = if plain { Mat::dense(&weight.values, k, n) } else { Mat::dense(&weight.values, n, k).t() };
             matmul_reference(&mut MatMut::dense(&mut slow, m, n), write, 1.0, av, oracle);
             if let Some((left, right)) = extra {

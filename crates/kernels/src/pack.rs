@@ -165,8 +165,16 @@ fn pack_columns(
     }
 }
 
+fn square_plainly(from: &[f32; 256], into: &mut [f32; 256]) {
+    for (i, row) in from.chunks_exact(16).enumerate() {
+        for (j, x) in row.iter().enumerate() {
+            into[j * 16 + i] = *x;
+        }
+    }
+}
+
 #[cfg(target_arch = "x86_64")]
-mod transpose {
+pub(crate) mod transpose {
     use super::{Mat, Range};
     use std::arch::x86_64::{
         __m512, _mm512_castpd_ps, _mm512_castps_pd, _mm512_loadu_ps, _mm512_setzero_ps,
@@ -176,6 +184,19 @@ mod transpose {
 
     /// Side of a block.
     const SIDE: usize = 16;
+
+    /// Transposes a matrix of 16 x 16.
+    pub(crate) fn square(from: &[f32; SIDE * SIDE], into: &mut [f32; SIDE * SIDE]) {
+        if std::arch::is_x86_feature_detected!("avx512f") {
+            // SAFETY: the feature was found; both hold 16 rows of 16.
+            #[expect(unsafe_code, reason = "AVX-512 block transposition")]
+            unsafe {
+                block(from.as_ptr(), SIDE, SIDE, into.as_mut_ptr(), SIDE);
+            }
+            return;
+        }
+        super::square_plainly(from, into);
+    }
 
     /// Transposes columns of `b` that lie densely along the depth; false when this machine has no
     /// AVX-512 or the panel is not a whole number of blocks wide, and nothing was done.
@@ -263,8 +284,13 @@ mod transpose {
 }
 
 #[cfg(not(target_arch = "x86_64"))]
-mod transpose {
+pub(crate) mod transpose {
     use super::{Mat, Range};
+
+    /// Transposes a matrix of 16 x 16.
+    pub(crate) fn square(from: &[f32; 256], into: &mut [f32; 256]) {
+        super::square_plainly(from, into);
+    }
 
     /// No block transposition on this architecture: the plain loop does it.
     pub(super) fn strips(

@@ -182,6 +182,7 @@ impl Decoder {
                 Mat::dense(logits, chunk.len(), v),
                 (self.head(), Side::Plain),
                 None,
+                self.precision,
             );
             let mut dpicked = vec![0.0; normed.len()];
             rms_norm_backward(&picked, &self.final_norm, &rstd, &dnormed, &mut dpicked);

@@ -6,6 +6,7 @@ use crate::forward::Pool;
 use crate::frozen::{Frozen, Keeping};
 use crate::lora::Projection;
 use kernels::attention::Heads;
+use kernels::matmul::Precision;
 use kernels::operand::Weight;
 use kernels::rotary::RotaryTable;
 use std::ops::ControlFlow;
@@ -20,6 +21,7 @@ pub(crate) struct Linear {
     pub(crate) bias: Option<Vec<f32>>,
     pub(crate) inputs: usize,
     pub(crate) outputs: usize,
+    pub(crate) precision: Precision,
 }
 
 pub(crate) struct Layer {
@@ -48,6 +50,8 @@ pub struct Decoder {
     pub(crate) pool: Pool,
     /// Whether training passes keep the layers' inputs alone.
     pub(crate) recompute: bool,
+    /// How products with the head are computed.
+    pub(crate) precision: Precision,
 }
 
 impl std::fmt::Debug for Decoder {
@@ -120,6 +124,7 @@ impl Decoder {
                     bias,
                     inputs,
                     outputs,
+                    precision: Precision::F32,
                 });
             }
             let Ok(linears) = <[Linear; 7]>::try_from(linears) else {
@@ -174,6 +179,7 @@ impl Decoder {
             rotary,
             pool: Pool::default(),
             recompute: false,
+            precision: Precision::F32,
         })
     }
 
@@ -181,6 +187,15 @@ impl Decoder {
     /// back: the same gradients for about a third more time and a fraction of the memory.
     pub fn recompute(&mut self, recompute: bool) {
         self.recompute = recompute;
+    }
+
+    /// Sets how products with frozen matrices are computed; f32 unless told otherwise. Few rows, as
+    /// in decoding token by token, are always computed in f32.
+    pub fn precision(&mut self, precision: Precision) {
+        self.precision = precision;
+        for linear in self.layers.iter_mut().flat_map(|layer| &mut layer.linears) {
+            linear.precision = precision;
+        }
     }
 
     /// Frees the buffers that training passes keep for one another.

@@ -365,6 +365,7 @@ impl Decoder {
             Mat::dense(normed, rows, c),
             (self.head(), Side::Transposed),
             None,
+            self.precision,
         );
     }
 

@@ -61,6 +61,7 @@ pub(crate) fn linear_forward(
         Mat::dense(x, t, linear.inputs),
         (&linear.weight, Side::Transposed),
         low_rank,
+        linear.precision,
     );
     if let Some(bias) = &linear.bias {
         add_bias(y, bias);
@@ -88,6 +89,7 @@ pub(crate) fn linear_backward(
             dy_view,
             (&linear.weight, Side::Plain),
             low_rank,
+            linear.precision,
         );
     };
     let Some((side, gradients)) = side else {
