@@ -3,15 +3,27 @@
 use crate::ROWS_PER_TASK;
 use rayon::prelude::*;
 
+/// Elements handled by one task.
+const BLOCK: usize = 1 << 14;
+
 /// Adds `x` to `y` element by element.
 ///
 /// # Panics
 /// If the lengths differ.
 pub fn add_assign(y: &mut [f32], x: &[f32]) {
     assert_eq!(y.len(), x.len());
-    for (y, x) in y.iter_mut().zip(x) {
-        *y += x;
-    }
+    y.par_chunks_mut(BLOCK)
+        .zip(x.par_chunks(BLOCK))
+        .for_each(|(y, x)| {
+            pulp::Arch::new().dispatch(
+                #[inline(always)]
+                || {
+                    for (y, x) in y.iter_mut().zip(x) {
+                        *y += x;
+                    }
+                },
+            );
+        });
 }
 
 /// Adds `bias` [C] to every row of `y` [T, C].
@@ -20,9 +32,19 @@ pub fn add_assign(y: &mut [f32], x: &[f32]) {
 /// If the length of `y` is not a multiple of the bias's.
 pub fn add_bias(y: &mut [f32], bias: &[f32]) {
     assert_eq!(y.len() % bias.len(), 0);
-    for row in y.chunks_exact_mut(bias.len()) {
-        add_assign(row, bias);
-    }
+    y.par_chunks_mut(bias.len() * ROWS_PER_TASK)
+        .for_each(|rows| {
+            pulp::Arch::new().dispatch(
+                #[inline(always)]
+                || {
+                    for row in rows.chunks_exact_mut(bias.len()) {
+                        for (y, bias) in row.iter_mut().zip(bias) {
+                            *y += bias;
+                        }
+                    }
+                },
+            );
+        });
 }
 
 /// Inverted dropout whose mask is a pure function of (key, row key, column).

@@ -4,7 +4,8 @@
 ///
 /// Splits x = n ln 2 + r with |r| <= ln 2 / 2 (Cody-Waite two-part reduction), evaluates the
 /// Taylor polynomial of degree 7 in r (truncation below 1e-8 relative there) and scales by 2^n
-/// through the exponent bits.
+/// through the exponent bits. Multiplications and additions are fused: one instruction on machines that
+/// have it, the same bits from the library on those that do not.
 #[inline(always)]
 pub fn exp(x: f32) -> f32 {
     const LOG2_E: f32 = std::f32::consts::LOG2_E;
@@ -14,17 +15,17 @@ pub fn exp(x: f32) -> f32 {
     // Adding and subtracting 1.5 * 2^23 rounds to the nearest integer.
     const ROUND: f32 = 12_582_912.0;
     let x = x.clamp(-87.0, 88.0);
-    let n = (x * LOG2_E + ROUND) - ROUND;
-    let r = (x - n * LN2_HIGH) - n * LN2_LOW;
-    let mut p = 1.0 / 5040.0;
-    p = p * r + 1.0 / 720.0;
-    p = p * r + 1.0 / 120.0;
-    p = p * r + 1.0 / 24.0;
-    p = p * r + 1.0 / 6.0;
-    p = p * r + 0.5;
-    p = p * r * r + r;
-    let bits = ((n as i32 + 127) << 23) as u32;
-    (p + 1.0) * f32::from_bits(bits)
+    let biased = x.mul_add(LOG2_E, ROUND);
+    let n = biased - ROUND;
+    let r = n.mul_add(-LN2_LOW, n.mul_add(-LN2_HIGH, x));
+    let mut p = 1.0f32 / 5040.0;
+    for coefficient in [1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0] {
+        p = p.mul_add(r, coefficient);
+    }
+    p *= r;
+    // n stands in the low bits of the biased sum.
+    let exponent = biased.to_bits().wrapping_sub(ROUND.to_bits());
+    (p + 1.0) * f32::from_bits(exponent.wrapping_add(127) << 23)
 }
 
 #[cfg(test)]

@@ -49,11 +49,16 @@ pub fn rms_norm_again(x: &[f32], weight: &[f32], rstd: &[f32], y: &mut [f32]) {
         .zip(y.par_chunks_mut(block))
         .zip(rstd.par_chunks(ROWS_PER_TASK))
         .for_each(|((x, y), rstd)| {
-            for ((x, y), r) in x.chunks_exact(c).zip(y.chunks_exact_mut(c)).zip(rstd) {
-                for i in 0..c {
-                    y[i] = x[i] * r * weight[i];
-                }
-            }
+            pulp::Arch::new().dispatch(
+                #[inline(always)]
+                || {
+                    for ((x, y), r) in x.chunks_exact(c).zip(y.chunks_exact_mut(c)).zip(rstd) {
+                        for ((y, x), weight) in y.iter_mut().zip(x).zip(weight) {
+                            *y = x * r * weight;
+                        }
+                    }
+                },
+            );
         });
 }
 

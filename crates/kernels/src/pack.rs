@@ -6,6 +6,9 @@ use crate::operand::{Right, Side, Weight};
 use std::cell::Cell;
 use std::ops::Range;
 
+/// Rows that are asked for ahead of their use.
+const AHEAD: usize = 8;
+
 thread_local! {
     /// The calling thread's decoded rows, kept from product to product.
     static DECODED: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
@@ -63,6 +66,8 @@ impl Strips {
         if b.col_stride == 1 {
             for (i, k) in ks.clone().enumerate() {
                 let row = &b.data[k * b.row_stride..][..self.cols.end];
+                // Rows are too short and too far apart for the machine to foresee them.
+                prefetch(b.data, (k + AHEAD) * b.row_stride + self.cols.start, self.cols.len());
                 self.put_row(panels, top + i, &row[self.cols.start..]);
             }
             return;
@@ -141,6 +146,26 @@ impl Strips {
             offset += self.height * width;
         }
     }
+}
+
+/// Asks for `count` values of `data` from `first` on to be brought near; does nothing where they lie
+/// outside, or where there is no such instruction.
+#[inline(always)]
+fn prefetch(data: &[f32], first: usize, count: usize) {
+    #[cfg(target_arch = "x86_64")]
+    if let Some(values) = data.get(first..first + count) {
+        for line in values.chunks(16) {
+            // SAFETY: the address is that of a value in the slice; the instruction changes nothing.
+            #[expect(unsafe_code, reason = "a hint to the cache")]
+            unsafe {
+                std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T1 }>(
+                    line.as_ptr().cast(),
+                );
+            }
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (data, first, count);
 }
 
 /// Copies rows `ks` and columns `cols` of `b` into `panel` [ks.len()][width], zeros to the right.

@@ -54,21 +54,24 @@ impl RotaryTable {
         x.par_chunks_mut(heads * width * ROWS_PER_TASK)
             .zip(positions.par_chunks(ROWS_PER_TASK))
             .for_each(|(x, positions)| {
-                for (row, position) in x.chunks_exact_mut(heads * width).zip(positions) {
-                    let start = *position as usize * half;
-                    let (cos, sin) = (
-                        &self.cos[start..start + half],
-                        &self.sin[start..start + half],
-                    );
-                    for head in row.chunks_exact_mut(width) {
-                        let (first, second) = head.split_at_mut(half);
-                        for i in 0..half {
-                            let (a, b, s) = (first[i], second[i], sin[i] * sign);
-                            first[i] = a * cos[i] - b * s;
-                            second[i] = b * cos[i] + a * s;
+                pulp::Arch::new().dispatch(
+                    #[inline(always)]
+                    || {
+                        for (row, position) in x.chunks_exact_mut(heads * width).zip(positions) {
+                            let start = *position as usize * half;
+                            let cos = &self.cos[start..start + half];
+                            let sin = &self.sin[start..start + half];
+                            for head in row.chunks_exact_mut(width) {
+                                let (first, second) = head.split_at_mut(half);
+                                let pairs = first.iter_mut().zip(second);
+                                for ((a, b), (cos, sin)) in pairs.zip(cos.iter().zip(sin)) {
+                                    let s = sin * sign;
+                                    (*a, *b) = (*a * cos - *b * s, *b * cos + *a * s);
+                                }
+                            }
                         }
-                    }
-                }
+                    },
+                );
             });
     }
 }

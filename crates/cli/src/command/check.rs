@@ -15,7 +15,7 @@ use crate::output::Printed;
 use crate::run::Run;
 use model::Keeping;
 
-use crate::settings::{Check, Model, Settings};
+use crate::settings::{Check, Model, Precision, Settings};
 use crate::{files, output};
 
 /// Compare the adapter's answers with those of llama.cpp
@@ -150,13 +150,14 @@ pub(crate) fn text(outcome: &Outcome) -> String {
     out
 }
 
-/// llama.cpp reads the base as its file has it; so must we, to be compared.
+/// llama.cpp computes in f32 on the base as its file has it; so must we, to be compared.
 fn unrounded(settings: &Model) -> Model {
     Model {
         keep: match settings.keep {
             Keeping::Nf4 => Keeping::Stored,
             other => other,
         },
+        precision: Precision::F32,
         ..settings.clone()
     }
 }

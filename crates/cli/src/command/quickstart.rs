@@ -12,6 +12,7 @@ use serve::report::Timing;
 use super::dataset_build::{self, Input as Candles};
 use super::train_sft::{self, Length};
 use super::{check, data_inspect, evaluate, export};
+use model::Keeping;
 use crate::arguments::Global;
 use crate::exit::{Exit, Report, Stop};
 use crate::flow::evaluation::{self, Evaluated, Input};
@@ -162,7 +163,7 @@ fn flow(
     steps.end();
 
     steps.begin()?;
-    let base = base::load(
+    let mut base = base::load(
         &settings.model.source,
         &base::fetch(&settings.model.source)?,
         &settings.model,
@@ -191,7 +192,10 @@ fn flow(
 
     steps.begin()?;
     let mut warnings = built.notes.clone();
+    // llama.cpp computes in f32.
+    base.decoder.precision(model::Precision::F32);
     let compared = compare(typed, settings, &run, &base, &mut warnings)?;
+    base.decoder.precision(settings.model.precision.resolve());
     steps.end();
 
     steps.begin()?;
@@ -274,6 +278,12 @@ fn compare(
     };
     if typed.skip_check {
         tell("the comparison with llama.cpp was skipped on request (--skip-check)");
+        return Ok(Compared::LeftOut);
+    }
+    if settings.model.keep == Keeping::Nf4 {
+        tell(
+            "no comparison with llama.cpp: this base is rounded to four bits (`foretune check` compares on the file's own values)",
+        );
         return Ok(Compared::LeftOut);
     }
     let made = match check::check(run, base, &settings.check) {

@@ -28,12 +28,16 @@ pub(crate) struct Base {
 }
 
 impl Base {
-    /// Returns what a checkpoint's weights hang on: the file, and whether its values are rounded.
+    /// Returns what a checkpoint's weights hang on: the file, and how its values are rounded.
     pub(crate) fn identity(&self, settings: &Model) -> String {
-        match settings.keep {
-            Keeping::Nf4 => format!("{} nf4", self.sha256),
-            Keeping::F32 | Keeping::Stored => self.sha256.clone(),
+        let mut identity = self.sha256.clone();
+        if settings.keep == Keeping::Nf4 {
+            identity += " nf4";
         }
+        if settings.precision.resolve() != model::Precision::F32 {
+            identity += " bf16";
+        }
+        identity
     }
 }
 
@@ -89,6 +93,7 @@ pub(crate) fn load(source: &str, path: &Path, settings: &Model) -> anyhow::Resul
     bar.finish();
     let mut decoder = decoder?;
     decoder.recompute(settings.recompute);
+    decoder.precision(settings.precision.resolve());
     Ok(Base {
         source: source.to_owned(),
         sha256: files.sha256()?.to_owned(),

@@ -19,7 +19,7 @@ use dataset::DatasetSettings;
 use layers::{Layer, Origin, merge};
 use train::{DpoSettings, SftSettings};
 
-pub(crate) use sections::{Check, Data, Evaluate, Market, Model};
+pub(crate) use sections::{Check, Data, Evaluate, Market, Model, Precision};
 
 use crate::arguments::Global;
 use crate::exit::{Exit, Stop};

@@ -4,7 +4,7 @@
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
-use model::Keeping;
+use model::{Keeping, Unit};
 use serde::{Deserialize, Serialize};
 
 use super::Settings;
@@ -51,8 +51,35 @@ pub(crate) struct Model {
     pub(crate) source: String,
     /// How the matrices are kept in memory.
     pub(crate) keep: Keeping,
+    /// How products with the base's matrices are computed.
+    pub(crate) precision: Precision,
     /// Whether training computes layers again on the way back instead of keeping them.
     pub(crate) recompute: bool,
+}
+
+/// How products with the base's matrices are computed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Precision {
+    /// In bf16 where the machine has matrix instructions for it, in f32 elsewhere.
+    #[default]
+    Auto,
+    /// In f32.
+    F32,
+    /// With operands rounded to bf16 and sums in f32.
+    Bf16,
+}
+
+impl Precision {
+    /// Returns what this machine does.
+    pub(crate) fn resolve(self) -> model::Precision {
+        let unit = Unit::best();
+        match self {
+            Self::Auto if unit.pays() => model::Precision::Bf16(unit),
+            Self::Bf16 => model::Precision::Bf16(unit),
+            Self::Auto | Self::F32 => model::Precision::F32,
+        }
+    }
 }
 
 impl Default for Model {
@@ -60,6 +87,7 @@ impl Default for Model {
         Self {
             source: DEFAULT_MODEL.to_owned(),
             keep: Keeping::default(),
+            precision: Precision::Auto,
             recompute: false,
         }
     }
