@@ -1,20 +1,28 @@
 //! A conversation rendered to text by the model's own chat template.
 //!
 //! The environment is the one transformers gives to templates: block trimming, Python's
-//! string and list methods, `raise_exception`, `strftime_now`, `tojson`. The date is data:
-//! a template that prints today's date prints the one given here, so that a prompt is the
-//! same text tomorrow. Tools and documents are not supported.
+//! string and list methods, loop controls, `{% generation %}` marks, `raise_exception`,
+//! `strftime_now`, `tojson`. The date is data: a template that prints today's date prints the
+//! one given here, so that a prompt is the same text tomorrow. Tools and documents are not
+//! supported. A template is a program of the model's author: its steps are bounded.
+
+mod json;
+mod methods;
+mod training;
+
+pub use training::TrainingText;
+
+use std::collections::BTreeMap;
 
 use chrono::NaiveDate;
 use chrono::format::{Item, StrftimeItems};
-use minijinja::value::{Kwargs, ValueKind};
 use minijinja::{Environment, Error, ErrorKind, Value, context};
 
 use crate::text_error::TextError;
 
 const TEMPLATE: &str = "chat";
-/// Deeper values than any message has; bounds the recursion a hostile template can cause.
-const MAX_JSON_DEPTH: usize = 64;
+/// Steps of the template engine for one rendering: a long conversation takes some thousands.
+const MAX_STEPS: u64 = 5_000_000;
 /// The date a template sees unless another is given: Llama 3.2's own fallback.
 const DEFAULT_DATE: (i32, u32, u32) = (2024, 7, 26);
 
@@ -42,6 +50,7 @@ pub struct ChatTemplate {
     environment: Environment<'static>,
     bos_token: String,
     eos_token: String,
+    flags: BTreeMap<String, bool>,
 }
 
 impl ChatTemplate {
@@ -78,8 +87,8 @@ impl ChatTemplate {
             .lstrip_blocks(true)
             .build();
         environment.set_syntax(blocks.map_err(|error| syntax(describe(&error)))?);
-        environment
-            .set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+        environment.set_fuel(Some(MAX_STEPS));
+        environment.set_unknown_method_callback(methods::call);
         environment.add_function(
             "raise_exception",
             |message: String| -> Result<Value, Error> {
@@ -89,15 +98,24 @@ impl ChatTemplate {
         environment.add_function("strftime_now", move |format: String| {
             strftime(date, &format)
         });
-        environment.add_filter("tojson", python_json);
+        environment.add_filter("tojson", json::python_json);
         environment
-            .add_template_owned(TEMPLATE, source.to_owned())
+            .add_template_owned(TEMPLATE, without_generation_marks(source))
             .map_err(|error| syntax(describe(&error)))?;
         Ok(Self {
             environment,
             bos_token: bos_token.to_owned(),
             eos_token: eos_token.to_owned(),
+            flags: BTreeMap::new(),
         })
+    }
+
+    /// Sets a switch the template may ask for, such as Qwen3's `enable_thinking`; a switch that is
+    /// never set stays undefined, and the template's own default holds.
+    #[must_use]
+    pub fn with_flag(mut self, name: &str, on: bool) -> Self {
+        self.flags.insert(name.to_owned(), on);
+        self
     }
 
     /// Returns the text of the conversation; with `add_generation_prompt` it ends where the
@@ -116,18 +134,22 @@ impl ChatTemplate {
                 context! { role => message.role.as_str(), content => message.content.as_str() }
             })
             .collect();
+        let mut seen: BTreeMap<&str, Value> = self
+            .flags
+            .iter()
+            .map(|(name, on)| (name.as_str(), Value::from(*on)))
+            .collect();
+        seen.extend([
+            ("messages", Value::from(messages)),
+            ("add_generation_prompt", Value::from(add_generation_prompt)),
+            ("bos_token", Value::from(self.bos_token.as_str())),
+            ("eos_token", Value::from(self.eos_token.as_str())),
+            ("tools", Value::from(())),
+            ("documents", Value::from(())),
+        ]);
         self.environment
             .get_template(TEMPLATE)
-            .and_then(|template| {
-                template.render(context! {
-                    messages => messages,
-                    add_generation_prompt => add_generation_prompt,
-                    bos_token => self.bos_token.as_str(),
-                    eos_token => self.eos_token.as_str(),
-                    tools => Value::from(()),
-                    documents => Value::from(()),
-                })
-            })
+            .and_then(|template| template.render(&seen))
             .map_err(|error| TextError::TemplateRender {
                 message: describe(&error),
             })
@@ -155,6 +177,34 @@ fn describe(error: &Error) -> String {
     }
 }
 
+/// Replaces the tags that mark what the assistant wrote by ones that do nothing; the template
+/// engine knows no such tag, and the supervision mask is derived otherwise.
+fn without_generation_marks(source: &str) -> String {
+    let mut text = String::with_capacity(source.len());
+    let mut rest = source;
+    while let Some(start) = rest.find("{%") {
+        let (before, tag) = rest.split_at(start);
+        text.push_str(before);
+        let Some(end) = tag.find("%}") else {
+            rest = tag;
+            break;
+        };
+        let inner = &tag[2..end];
+        let name = inner.trim_matches(['-', '+']).trim();
+        let replaced = match name {
+            "generation" => inner.replace(name, "if true"),
+            "endgeneration" => inner.replace(name, "endif"),
+            _ => inner.to_owned(),
+        };
+        text.push_str("{%");
+        text.push_str(&replaced);
+        text.push_str("%}");
+        rest = &tag[end + 2..];
+    }
+    text.push_str(rest);
+    text
+}
+
 fn strftime(date: NaiveDate, format: &str) -> Result<String, Error> {
     let items: Vec<Item<'_>> = StrftimeItems::new(format).collect();
     let midnight = date.and_hms_opt(0, 0, 0);
@@ -175,102 +225,4 @@ fn strftime(date: NaiveDate, format: &str) -> Result<String, Error> {
             format!("`{format}` is not a date format `strftime_now` knows"),
         ))
     }
-}
-
-/// Python's `json.dumps(value, ensure_ascii=False)`, with `indent`, as transformers gives it
-/// to templates; the engine's own filter escapes for HTML.
-#[expect(
-    clippy::needless_pass_by_value,
-    reason = "the engine hands arguments over"
-)]
-fn python_json(value: &Value, kwargs: Kwargs) -> Result<Value, Error> {
-    let indent: Option<usize> = kwargs.get("indent")?;
-    let mut text = String::new();
-    write_json(value, indent, 0, &mut text)?;
-    Ok(Value::from_safe_string(text))
-}
-
-fn write_json(
-    value: &Value,
-    indent: Option<usize>,
-    depth: usize,
-    text: &mut String,
-) -> Result<(), Error> {
-    let line = |depth: usize, text: &mut String| {
-        if let Some(width) = indent {
-            text.push('\n');
-            text.extend(std::iter::repeat_n(' ', width * depth));
-        }
-    };
-    if depth > MAX_JSON_DEPTH {
-        return Err(Error::new(
-            ErrorKind::InvalidOperation,
-            "a value for `tojson` is nested too deeply",
-        ));
-    }
-    let comma = if indent.is_some() { "," } else { ", " };
-    match value.kind() {
-        ValueKind::Undefined | ValueKind::None => text.push_str("null"),
-        ValueKind::Bool => text.push_str(if value.is_true() { "true" } else { "false" }),
-        ValueKind::Number => text.push_str(&value.to_string()),
-        ValueKind::Map => {
-            text.push('{');
-            for (index, key) in value.try_iter()?.enumerate() {
-                if index > 0 {
-                    text.push_str(comma);
-                }
-                line(depth + 1, text);
-                quote(&key.to_string(), text);
-                text.push_str(": ");
-                write_json(&value.get_item(&key)?, indent, depth + 1, text)?;
-            }
-            if value.len().is_some_and(|n| n > 0) {
-                line(depth, text);
-            }
-            text.push('}');
-        }
-        ValueKind::Seq | ValueKind::Iterable => {
-            text.push('[');
-            let mut any = false;
-            for item in value.try_iter()? {
-                if any {
-                    text.push_str(comma);
-                }
-                any = true;
-                line(depth + 1, text);
-                write_json(&item, indent, depth + 1, text)?;
-            }
-            if any {
-                line(depth, text);
-            }
-            text.push(']');
-        }
-        _ => quote(&value.to_string(), text),
-    }
-    Ok(())
-}
-
-fn hexadecimal(digit: u32) -> char {
-    char::from_digit(digit, 16).unwrap_or('0')
-}
-
-fn quote(string: &str, text: &mut String) {
-    text.push('"');
-    for character in string.chars() {
-        match character {
-            '"' => text.push_str("\\\""),
-            '\\' => text.push_str("\\\\"),
-            '\n' => text.push_str("\\n"),
-            '\r' => text.push_str("\\r"),
-            '\t' => text.push_str("\\t"),
-            '\u{8}' => text.push_str("\\b"),
-            '\u{c}' => text.push_str("\\f"),
-            control if (control as u32) < 0x20 => {
-                text.push_str("\\u00");
-                text.extend([16, 1].map(|unit| hexadecimal(control as u32 / unit % 16)));
-            }
-            other => text.push(other),
-        }
-    }
-    text.push('"');
 }

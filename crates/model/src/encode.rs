@@ -1,11 +1,12 @@
 //! Conversations to token ids with a supervision mask.
 //!
-//! The mask is derived, never configured: the template renders the conversation up to each
-//! answer and again with it, and what the second text adds is the answer. The prompt's
-//! tokens must be an exact prefix of the conversation's tokens, so that training sees what
-//! generation will see. Nothing is cut: an example that does not fit is an error.
+//! The mask is derived, never configured: the template renders the prompt before each answer, and
+//! what follows it in the training text is the answer. The prompt's tokens must be an exact prefix
+//! of the conversation's tokens, so that training sees what generation will see. Nothing is cut:
+//! an example that does not fit is an error.
 
 use crate::chat::{ChatMessage, ChatTemplate};
+use crate::guard::Guard;
 use crate::text_error::TextError;
 use crate::tokenizer::Tokenizer;
 
@@ -36,7 +37,8 @@ impl Encoded {
 
 /// Returns the tokens of a conversation whose assistant turns are supervised, each with its
 /// end-of-turn token. Text the template writes after the last end-of-turn token (ChatML's
-/// newline) is left out; after earlier ones it stays, without loss.
+/// newline) is left out; after earlier ones it stays, without loss. The text is
+/// [`ChatTemplate::training_text`]'s; special tokens spelled in messages are data, not structure.
 ///
 /// # Errors
 /// Every [`TextError`] but the constructors': no or empty answer, a template that rewrites
@@ -50,36 +52,17 @@ pub fn encode_conversation(
     max_tokens: usize,
 ) -> Result<Encoded, TextError> {
     let id = id.to_owned();
-    if messages.last().is_none_or(|last| last.role != "assistant") {
-        return Err(TextError::NoAnswer { id });
-    }
-    let whole = template.render(messages, false)?;
-    let mut tokens = tokenizer.encode(&whole)?;
+    let (guard, messages) = Guard::over(tokenizer, messages)?;
+    let whole = template.training_text(&messages, &id)?;
+    let mut tokens = guard.encode(tokenizer, &whole.text)?;
     let mut supervised = vec![false; tokens.len()];
     let mut end = 0;
-    for (position, message) in messages.iter().enumerate() {
-        if message.role != "assistant" {
-            continue;
-        }
-        if message.content.trim().is_empty() {
-            return Err(TextError::EmptyAnswer { id, position });
-        }
-        let prompt = template.render(&messages[..position], true)?;
-        let turn = template.render(&messages[..=position], false)?;
-        for (shorter, longer) in [(&prompt, &turn), (&turn, &whole)] {
-            if !longer.starts_with(shorter.as_str()) {
-                let common = common_tail(shorter, longer);
-                return Err(TextError::NotAPrefix {
-                    id,
-                    position,
-                    common,
-                });
-            }
-        }
+    for answer in &whole.answers {
+        let prompt = guard.encode(tokenizer, &whole.text[..answer.start])?;
         let start = prefix_tokens(tokenizer, &prompt, &tokens, &id)?;
         // What ends a turn is not split, so the turn's own tokens end there too.
-        let turn_tokens = tokenizer.encode(&turn)?;
-        let last_special = turn_tokens
+        let turn = guard.encode(tokenizer, &whole.text[..answer.end])?;
+        let last_special = turn
             .iter()
             .zip(&tokens)
             .take_while(|(ours, all)| ours == all)
@@ -132,7 +115,8 @@ pub fn encode_prompt(
     template: &ChatTemplate,
     messages: &[ChatMessage],
 ) -> Result<Vec<u32>, TextError> {
-    let tokens = tokenizer.encode(&template.render(messages, true)?)?;
+    let (guard, messages) = Guard::over(tokenizer, messages)?;
+    let tokens = guard.encode(tokenizer, &template.render(&messages, true)?)?;
     reject_double_bos(tokenizer, template, &tokens, "prompt")?;
     Ok(tokens)
 }
@@ -140,11 +124,10 @@ pub fn encode_prompt(
 /// Returns the number of the prompt's tokens, having checked that they begin `all`.
 fn prefix_tokens(
     tokenizer: &Tokenizer,
-    prompt: &str,
+    prompt: &[u32],
     all: &[u32],
     id: &str,
 ) -> Result<usize, TextError> {
-    let prompt = tokenizer.encode(prompt)?;
     let common = prompt.iter().zip(all).take_while(|(a, b)| a == b).count();
     if common == prompt.len() {
         return Ok(common);
@@ -172,13 +155,4 @@ fn reject_double_bos(
         }
         _ => Ok(()),
     }
-}
-
-/// Returns up to the last 24 characters that both texts share from their beginning.
-fn common_tail(a: &str, b: &str) -> String {
-    let shared = a.chars().zip(b.chars()).take_while(|(x, y)| x == y).count();
-    a.chars()
-        .take(shared)
-        .skip(shared.saturating_sub(24))
-        .collect()
 }

@@ -13,6 +13,7 @@ mod error;
 pub mod forward;
 mod frozen;
 pub mod generate;
+mod guard;
 mod linear;
 pub mod lora;
 pub mod score;
@@ -21,7 +22,7 @@ pub mod tokenizer;
 
 pub use backward::Target;
 pub use batch::Batch;
-pub use chat::{ChatMessage, ChatTemplate};
+pub use chat::{ChatMessage, ChatTemplate, TrainingText};
 pub use decoder::Decoder;
 pub use encode::{Encoded, encode_conversation, encode_prompt};
 pub use error::ModelError;

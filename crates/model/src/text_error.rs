@@ -44,6 +44,34 @@ pub enum TextError {
         /// Index of the message in the conversation.
         position: usize,
     },
+    /// The template changes, drops or repeats an answer's text.
+    #[error("example `{id}`: the chat template does not write an answer as it is, once")]
+    AnswerRewritten {
+        /// The example.
+        id: String,
+    },
+    /// The template writes something between its generation prompt and an answer.
+    #[error("example `{id}`: the chat template writes {text:?} between the prompt and the answer")]
+    BeforeAnswer {
+        /// The example.
+        id: String,
+        /// What it writes.
+        text: String,
+    },
+    /// An answer has reasoning, but the prompt ends by closing an empty block of it.
+    #[error(
+        "example `{id}`: the answer begins with its reasoning, but the chat template's prompt \
+         already closes the reasoning"
+    )]
+    Reasoning {
+        /// The example.
+        id: String,
+    },
+    /// Special tokens spelled in the messages cannot be told from the template's own.
+    #[error(
+        "the messages spell special tokens and use every private character from U+E000 to U+E0FF"
+    )]
+    Unmarkable,
     /// The rendered prompt is not a prefix of the rendered conversation.
     #[error(
         "example `{id}`: the chat template renders the prompt of message {position} differently \
@@ -117,10 +145,21 @@ impl TextError {
             }
             Self::EmptyAnswer { .. } => "remove the example or give it an answer",
             Self::NotAPrefix { .. } => {
-                "the template drops or rewrites part of an answer (such as its `<think>` block); \
-                 train on conversations of one question and one answer, or supply a template \
-                 that keeps answers as they are"
+                "the template drops or rewrites part of an earlier answer (such as its `<think>` \
+                 block); split the conversation into examples of one answer each, or supply a \
+                 template that keeps answers as they are"
             }
+            Self::AnswerRewritten { .. } => {
+                "supply a chat template that writes the content of assistant messages unchanged"
+            }
+            Self::BeforeAnswer { .. } => {
+                "the template has no generation prompt (`add_generation_prompt`); supply one that \
+                 ends the prompt where the answer begins"
+            }
+            Self::Reasoning { .. } => {
+                "let the template think (Qwen3's `enable_thinking`) or remove the reasoning"
+            }
+            Self::Unmarkable => "remove either from the messages",
             Self::Boundary { .. } => {
                 "begin the answer with a letter: white space or punctuation can merge with the \
                  end of the prompt"

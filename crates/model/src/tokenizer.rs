@@ -1,8 +1,11 @@
 //! Text to token ids and back, by the model's own `tokenizer.json`.
 //!
 //! Special tokens written in the text are parsed as such and nothing is ever added: what
-//! a chat template renders is exactly what the model sees. It deliberately offers no
+//! a chat template renders is exactly what the model sees. Text that comes from data goes through
+//! [`Tokenizer::encode_plain`], where they are letters like any other. It deliberately offers no
 //! padding and no truncation.
+
+use std::sync::{Arc, OnceLock};
 
 use tokenizers::Tokenizer as Inner;
 
@@ -12,6 +15,10 @@ use crate::text_error::TextError;
 #[derive(Clone)]
 pub struct Tokenizer {
     inner: Inner,
+    /// The same, blind to special tokens; made when it is first needed.
+    plain: Arc<OnceLock<Inner>>,
+    /// Spellings of the special tokens with their ids, the longest first.
+    special: Arc<[(String, u32)]>,
 }
 
 impl Tokenizer {
@@ -32,7 +39,18 @@ impl Tokenizer {
             .map_err(|error| TextError::Tokenizer {
                 message: error.to_string(),
             })?;
-        Ok(Self { inner })
+        let mut special: Vec<(String, u32)> = inner
+            .get_added_tokens_decoder()
+            .into_iter()
+            .filter(|(_, token)| token.special && !token.content.is_empty())
+            .map(|(id, token)| (token.content, id))
+            .collect();
+        special.sort_by(|a, b| b.0.len().cmp(&a.0.len()).then_with(|| a.cmp(b)));
+        Ok(Self {
+            inner,
+            plain: Arc::default(),
+            special: special.into(),
+        })
     }
 
     /// Returns the token ids of `text`; special tokens in it are parsed, none is added.
@@ -40,13 +58,32 @@ impl Tokenizer {
     /// # Errors
     /// [`TextError::Codec`] when the library fails.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>, TextError> {
-        self.inner
-            .encode(text, false)
-            .map(|encoding| encoding.get_ids().to_vec())
-            .map_err(|error| TextError::Codec {
-                action: "encode the text",
-                message: error.to_string(),
-            })
+        encode_with(&self.inner, text)
+    }
+
+    /// Returns the token ids of `text` taken as data: what looks like a special token is spelled
+    /// out in ordinary tokens.
+    ///
+    /// # Errors
+    /// [`TextError::Codec`] when the library fails.
+    pub fn encode_plain(&self, text: &str) -> Result<Vec<u32>, TextError> {
+        let plain = self.plain.get_or_init(|| {
+            let mut plain = self.inner.clone();
+            plain.set_encode_special_tokens(true);
+            plain
+        });
+        encode_with(plain, text)
+    }
+
+    /// Returns the first special token spelled in `text`: where, its spelling and its id.
+    pub(crate) fn find_special<'a>(&'a self, text: &str) -> Option<(usize, &'a str, u32)> {
+        text.char_indices().find_map(|(at, _)| {
+            let rest = &text[at..];
+            self.special
+                .iter()
+                .find(|(spelling, _)| rest.starts_with(spelling.as_str()))
+                .map(|(spelling, id)| (at, spelling.as_str(), *id))
+        })
     }
 
     /// Returns the text of `tokens`, special tokens included.
@@ -96,4 +133,14 @@ impl Tokenizer {
                 message: error.to_string(),
             })
     }
+}
+
+fn encode_with(inner: &Inner, text: &str) -> Result<Vec<u32>, TextError> {
+    inner
+        .encode(text, false)
+        .map(|encoding| encoding.get_ids().to_vec())
+        .map_err(|error| TextError::Codec {
+            action: "encode the text",
+            message: error.to_string(),
+        })
 }

@@ -355,9 +355,6 @@ fn what_would_train_on_the_wrong_tokens_is_an_error() {
     check(CHATML, &[], "does not end with an assistant message");
     let blank = chat(&[("user", "q"), ("assistant", " \n")]);
     check(CHATML, &blank, "empty assistant message at position 1");
-    // The generation prompt opens a block that the rendered answer lacks.
-    let thinking = CHATML.replace("assistant\\n' }}", "assistant\\n<think>\\n' }}");
-    check(&thinking, &plain, "they part after");
     // The prompt ends within what would otherwise be one token.
     let torn = CHATML
         .replace("message['role'] + '\\n'", "message['role'] + '\\nDEC'")

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use anyhow::Context;
 use dataset::{Decision, Example, PreferencePair};
 use model::score::DecisionTokens;
 use model::{
@@ -47,11 +48,19 @@ impl Text {
         template: ChatTemplate,
         eos: &[u32],
     ) -> anyhow::Result<Self> {
-        let answers: Result<Vec<Vec<u32>>, _> = Decision::ALL
+        // What the model writes first may be the marks of an empty reasoning block.
+        let question = [ChatMessage::new("user", "?")];
+        let answers: Result<Vec<Vec<u32>>, TextError> = Decision::ALL
             .iter()
-            .map(|decision| tokenizer.encode(answer_start(*decision).trim_end()))
+            .map(|decision| {
+                let answer = answer_start(*decision);
+                let written = template.answer_text(&question, &answer)?;
+                tokenizer.encode(written.trim_end())
+            })
             .collect();
-        let decisions = DecisionTokens::derive(&answers?)?;
+        let answers =
+            answers.with_context(|| format!("cannot use the text of `{}`", path.display()))?;
+        let decisions = DecisionTokens::derive(&answers)?;
         let mut stop = eos.to_vec();
         stop.extend(tokenizer.token_id(template.eos_token()));
         stop.sort_unstable();
@@ -153,7 +162,11 @@ impl Text {
     fn named(&self, error: TextError) -> anyhow::Error {
         let template = matches!(
             error,
-            TextError::TemplateRender { .. } | TextError::NotAPrefix { .. }
+            TextError::TemplateRender { .. }
+                | TextError::NotAPrefix { .. }
+                | TextError::AnswerRewritten { .. }
+                | TextError::BeforeAnswer { .. }
+                | TextError::Reasoning { .. }
         );
         let error = anyhow::Error::new(error);
         if template {
