@@ -63,6 +63,22 @@ pub enum ModelError {
         /// Positions available.
         limit: usize,
     },
+    /// A sampling setting is out of range.
+    #[error("the sampling setting `{setting}` is {found}, expected {expected}")]
+    Sampling {
+        /// The setting.
+        setting: &'static str,
+        /// Its value.
+        found: String,
+        /// What would do.
+        expected: &'static str,
+    },
+    /// Answers cannot be held to the form.
+    #[error("answers cannot be held to the form: {message}")]
+    Form {
+        /// Why.
+        message: String,
+    },
     /// The caller asked to stop.
     #[error("interrupted")]
     Interrupted,

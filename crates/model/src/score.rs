@@ -1,14 +1,19 @@
 //! Decision scoring without generating: log-probabilities of label tokens after a prompt.
 
 use crate::ModelError;
-use crate::batch::{Batch, shared_prefix};
+use crate::batch::Batch;
 use crate::decoder::Decoder;
+use crate::forward::KeyValueCache;
 use crate::lora::Lora;
+use crate::prefix::{Limits, Node, Plan, push_cached};
 use kernels::cross_entropy::log_sum_exp;
 use std::ops::ControlFlow;
 
-/// Prompts scored in one forward pass.
-const PROMPTS_PER_PASS: usize = 16;
+/// Rows computed in one forward pass: enough to keep the matrix products busy, few enough for the
+/// activations of a large model.
+const ROWS_PER_PASS: usize = 1024;
+/// Prompts scored in one forward pass; each takes rows of logits as wide as the vocabulary.
+const PROMPTS_PER_PASS: usize = 64;
 
 /// The tokens that stand for the decisions at the start of an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,8 +72,8 @@ impl DecisionTokens {
 
 /// Returns for each prompt the log-probability of each label's tokens after prompt and lead.
 ///
-/// Prompts that begin alike share that beginning's computation within a pass. `progress` receives
-/// (prompts done, prompts in all).
+/// What prompts begin alike with is computed once for all of them, wherever they stand in the
+/// list. `progress` receives (prompts done, prompts in all).
 ///
 /// # Errors
 /// If a prompt is empty or too long, a token out of range, or `progress` asks to stop.
@@ -79,14 +84,39 @@ pub fn decisions(
     tokens: &DecisionTokens,
     progress: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
 ) -> Result<Vec<Vec<f64>>, ModelError> {
-    let mut scores = Vec::with_capacity(prompts.len());
-    for pass in prompts.chunks(PROMPTS_PER_PASS) {
-        let full: Vec<Vec<u32>> = pass
-            .iter()
-            .map(|prompt| [&prompt[..], &tokens.lead[..]].concat())
-            .collect();
-        score_pass(decoder, lora, &full, &tokens.labels, &mut scores)?;
-        if progress(scores.len(), prompts.len()).is_break() {
+    let full: Vec<Vec<u32>> = prompts
+        .iter()
+        .map(|prompt| [&prompt[..], &tokens.lead[..]].concat())
+        .collect();
+    let views: Vec<&[u32]> = full.iter().map(Vec::as_slice).collect();
+    if views.iter().any(|prompt| prompt.is_empty()) {
+        return Err(ModelError::TooLong {
+            needed: 0,
+            limit: decoder.max_positions(),
+        });
+    }
+    let plan = Plan::new(
+        &views,
+        Limits {
+            rows: ROWS_PER_PASS,
+            prompts: PROMPTS_PER_PASS,
+            room: tokens.labels.iter().map(|label| label.len() - 1).sum(),
+        },
+    );
+    let mut cache = KeyValueCache::new(decoder, plan.capacity);
+    let mut scores = vec![Vec::new(); prompts.len()];
+    let mut done = 0;
+    for pass in &plan.passes {
+        score_pass(
+            decoder,
+            lora,
+            &mut cache,
+            (&views, &tokens.labels),
+            pass,
+            &mut scores,
+        )?;
+        done += pass.iter().filter(|node| node.leaf).count();
+        if progress(done, prompts.len()).is_break() {
             return Err(ModelError::Interrupted);
         }
     }
@@ -96,59 +126,64 @@ pub fn decisions(
 fn score_pass(
     decoder: &Decoder,
     lora: Option<&Lora>,
-    prompts: &[Vec<u32>],
-    labels: &[Vec<u32>],
-    scores: &mut Vec<Vec<f64>>,
+    cache: &mut KeyValueCache,
+    (prompts, labels): (&[&[u32]], &[Vec<u32>]),
+    pass: &[Node],
+    scores: &mut [Vec<f64>],
 ) -> Result<(), ModelError> {
-    let views: Vec<&[u32]> = prompts.iter().map(Vec::as_slice).collect();
-    if views.iter().any(|prompt| prompt.is_empty()) {
-        return Err(ModelError::TooLong {
-            needed: 0,
-            limit: decoder.max_positions(),
-        });
-    }
-    let limits = vec![usize::MAX; views.len()];
-    let shared = shared_prefix(&views, &limits);
     let mut batch = Batch::default();
-    if shared > 0 {
-        batch.push(&views[0][..shared], 0, Vec::new(), 0);
-    }
-    let prefix = if shared > 0 {
-        vec![0..shared]
-    } else {
-        Vec::new()
-    };
-    // For each prompt and label: the rows whose outputs predict the label's tokens.
+    // The rows whose outputs are needed, each once; and for each prompt and label, which of them
+    // predict the label's tokens.
     let mut rows = Vec::new();
-    for prompt in &views {
-        let start = batch.len();
-        batch.push(&prompt[shared..], shared, prefix.clone(), 0);
-        let last = batch.len() - 1;
-        let mut context = prefix.clone();
-        context.push(start..batch.len());
-        for label in labels {
-            rows.push(last);
-            let inner = &label[..label.len() - 1];
-            if !inner.is_empty() {
-                let first = batch.len();
-                batch.push(inner, prompt.len(), context.clone(), 0);
-                rows.extend(first..batch.len());
-            }
+    let mut predicting: Vec<(usize, Vec<Vec<usize>>)> = Vec::new();
+    for node in pass {
+        let tokens = &prompts[node.prompt][node.tokens.clone()];
+        let (at, context) = (node.tokens.start, node.context.clone());
+        push_cached(&mut batch, tokens, at, context, node.start);
+        if !node.leaf {
+            continue;
         }
-    }
-    let v = decoder.config().vocab_size;
-    let logits = decoder.logits(lora, &batch, &rows)?;
-    let mut predicted = logits.chunks_exact(v);
-    for _ in &views {
+        let last = rows.len();
+        rows.push(batch.len() - 1);
+        let mut free = node.own().end;
         let mut of_prompt = Vec::with_capacity(labels.len());
         for label in labels {
-            let mut sum = 0.0;
-            for (token, row) in label.iter().zip(predicted.by_ref()) {
-                sum += f64::from(row[*token as usize]) - f64::from(log_sum_exp(row));
+            let mut of_label = vec![last];
+            let inner = &label[..label.len() - 1];
+            if !inner.is_empty() {
+                let first = push_cached(&mut batch, inner, node.tokens.end, node.visible(), free);
+                free += inner.len();
+                for row in first..batch.len() {
+                    of_label.push(rows.len());
+                    rows.push(row);
+                }
             }
-            of_prompt.push(sum);
+            of_prompt.push(of_label);
         }
-        scores.push(of_prompt);
+        predicting.push((node.prompt, of_prompt));
+    }
+    if rows.is_empty() {
+        // A pass of shared beginnings alone fills the cache; the decoder wants some row all the
+        // same.
+        rows.push(batch.len() - 1);
+    }
+    let logits = decoder.logits_cached(lora, &batch, cache, &rows)?;
+    let vocabulary = decoder.config().vocab_size;
+    let normalisers: Vec<f64> = logits
+        .chunks_exact(vocabulary)
+        .map(|row| f64::from(log_sum_exp(row)))
+        .collect();
+    for (prompt, of_prompt) in predicting {
+        scores[prompt] = labels
+            .iter()
+            .zip(of_prompt)
+            .map(|(label, of_label)| {
+                let each = label.iter().zip(of_label).map(|(token, row)| {
+                    f64::from(logits[row * vocabulary + *token as usize]) - normalisers[row]
+                });
+                each.sum()
+            })
+            .collect();
     }
     Ok(())
 }

@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
 use dataset::{Decision, Example, PreferencePair};
 use model::score::DecisionTokens;
 use model::{
@@ -58,8 +57,7 @@ impl Text {
                 tokenizer.encode(written.trim_end())
             })
             .collect();
-        let answers =
-            answers.with_context(|| format!("cannot use the text of `{}`", path.display()))?;
+        let answers = answers.map_err(|error| named(path, error))?;
         let decisions = DecisionTokens::derive(&answers)?;
         let mut stop = eos.to_vec();
         stop.extend(tokenizer.token_id(template.eos_token()));
@@ -99,7 +97,7 @@ impl Text {
                     &example.id,
                     max_tokens,
                 )
-                .map_err(|error| self.named(error))?;
+                .map_err(|error| named(&self.path, error))?;
                 self.check_decision(example, &encoded)?;
                 Ok(encoded)
             })
@@ -116,7 +114,7 @@ impl Text {
             .map(|example| {
                 let message = ChatMessage::new("user", example.prompt());
                 encode_prompt(&self.tokenizer, &self.template, &[message])
-                    .map_err(|error| self.named(error))
+                    .map_err(|error| named(&self.path, error))
             })
             .collect()
     }
@@ -144,7 +142,7 @@ impl Text {
                 &pair.id,
                 max_tokens,
             )
-            .map_err(|error| self.named(error))
+            .map_err(|error| named(&self.path, error))
         };
         pairs
             .iter()
@@ -156,25 +154,6 @@ impl Text {
                 })
             })
             .collect()
-    }
-
-    /// Adds the model's file to what its chat template cannot do.
-    fn named(&self, error: TextError) -> anyhow::Error {
-        let template = matches!(
-            error,
-            TextError::TemplateRender { .. }
-                | TextError::NotAPrefix { .. }
-                | TextError::AnswerRewritten { .. }
-                | TextError::BeforeAnswer { .. }
-                | TextError::Reasoning { .. }
-        );
-        let error = anyhow::Error::new(error);
-        if template {
-            let path = self.path.display();
-            error.context(format!("cannot use the chat template of `{path}`"))
-        } else {
-            error
-        }
     }
 
     /// Asserts that scoring reads the tokens that training wrote.
@@ -196,4 +175,23 @@ impl Text {
 
 fn answer_start(decision: Decision) -> String {
     format!("DECISION: {decision} - ")
+}
+
+/// Adds the model's file to what its chat template cannot do.
+fn named(path: &Path, error: TextError) -> anyhow::Error {
+    let template = matches!(
+        error,
+        TextError::TemplateRender { .. }
+            | TextError::NotAPrefix { .. }
+            | TextError::AnswerRewritten { .. }
+            | TextError::BeforeAnswer { .. }
+            | TextError::Reasoning { .. }
+    );
+    let error = anyhow::Error::new(error);
+    if template {
+        let path = path.display();
+        error.context(format!("cannot use the chat template of `{path}`"))
+    } else {
+        error
+    }
 }

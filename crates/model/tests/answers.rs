@@ -1,0 +1,421 @@
+//! Scoring and generation on a tiny random model: shared beginnings change nothing, sampling
+//! follows transformers (`python/reference/sampling_fixtures.py`), answers keep their form.
+#![expect(
+    clippy::unwrap_used,
+    reason = "in a test a failed step is a failed test"
+)]
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use model::generate::{Generated, Options, generate, greedy};
+use model::score::{DecisionTokens, decisions};
+use model::{Batch, Decoder, Form, ModelError, Sampling, Tokenizer, log_sum_exp};
+use serde::Deserialize;
+use weights::BaseModel;
+
+/// Log-probabilities computed beside other prompts against those computed alone: the same f32
+/// sums, added up in tiles of other lengths.
+const SHARING_TOLERANCE: f64 = 1e-4;
+/// transformers filters in f32; the probabilities here are f64.
+const PROBABILITY_TOLERANCE: f64 = 2e-6;
+
+fn base() -> BaseModel {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../weights/tests/fixtures");
+    BaseModel::open(&fixtures.join("tiny-llama.gguf")).unwrap()
+}
+
+fn tokenizer() -> Tokenizer {
+    Tokenizer::from_json(&base().tokenizer_json().unwrap()).unwrap()
+}
+
+fn decoder() -> Decoder {
+    Decoder::load(&base(), &mut |_, _| ControlFlow::Continue(())).unwrap()
+}
+
+fn quiet(_: usize, _: usize) -> ControlFlow<()> {
+    ControlFlow::Continue(())
+}
+
+/// Prompts below one instruction, of two kinds, in mixed order; some are equal, some alone.
+fn prompts(tokenizer: &Tokenizer) -> Vec<Vec<u32>> {
+    let instruction = "<|im_start|>user\nYou judge trades from indicators, in one line. ";
+    let kinds = [
+        "Asset: BTC/USD Timeframe: 1h Trend: above all averages. ",
+        "Asset: ETH/USD Timeframe: 4h Trend: below all averages. ",
+    ];
+    let mut texts: Vec<String> = (0..90)
+        .map(|i| {
+            format!(
+                "{instruction}{}RSI {}.{}?",
+                kinds[i * 7 % 2],
+                i * 13 % 40,
+                i % 3
+            )
+        })
+        .collect();
+    texts.push(texts[4].clone());
+    texts.push("Nothing alike".into());
+    texts.push(instruction.into());
+    texts.push("N".into());
+    texts
+        .iter()
+        .map(|text| tokenizer.encode(text).unwrap())
+        .collect()
+}
+
+fn labels(tokenizer: &Tokenizer) -> DecisionTokens {
+    let answers: Vec<Vec<u32>> = ["BUY", "SELL", "HOLD"]
+        .iter()
+        .map(|label| tokenizer.encode(&format!("DECISION: {label} -")).unwrap())
+        .collect();
+    DecisionTokens::derive(&answers).unwrap()
+}
+
+/// The plain way: every label as a sequence of its own, nothing shared, no cache.
+fn one_by_one(decoder: &Decoder, prompt: &[u32], tokens: &DecisionTokens) -> Vec<f64> {
+    let vocabulary = decoder.config().vocab_size;
+    let score = |label: &Vec<u32>| {
+        let start = prompt.len() + tokens.lead.len();
+        let all = [prompt, &tokens.lead, label].concat();
+        let mut batch = Batch::default();
+        batch.push(&all, 0, Vec::new(), 0);
+        let rows: Vec<usize> = (start - 1..all.len() - 1).collect();
+        let logits = decoder.logits(None, &batch, &rows).unwrap();
+        let each = logits.chunks_exact(vocabulary).zip(label);
+        each.map(|(row, token)| f64::from(row[*token as usize] - log_sum_exp(row)))
+            .sum()
+    };
+    tokens.labels.iter().map(score).collect()
+}
+
+#[test]
+fn scores_of_many_prompts_equal_those_of_each_alone() {
+    let (tokenizer, decoder) = (tokenizer(), decoder());
+    let (prompts, tokens) = (prompts(&tokenizer), labels(&tokenizer));
+    // The tiny vocabulary writes labels in several tokens: rows within labels are covered.
+    assert!(tokens.labels.iter().any(|label| label.len() > 1));
+    let mut seen = Vec::new();
+    let all = decisions(&decoder, None, &prompts, &tokens, &mut |done, of| {
+        assert_eq!(of, prompts.len());
+        seen.push(done);
+        ControlFlow::Continue(())
+    })
+    .unwrap();
+    assert!(seen.is_sorted() && seen.len() > 1 && seen.last() == Some(&prompts.len()));
+    let mut widest = 0.0_f64;
+    for (prompt, scores) in prompts.iter().zip(&all) {
+        for (ours, alone) in scores.iter().zip(one_by_one(&decoder, prompt, &tokens)) {
+            widest = widest.max((ours - alone).abs());
+        }
+    }
+    assert!(widest < SHARING_TOLERANCE, "{widest}");
+    // The scores tell prompts apart, so a mix-up would have shown.
+    let first: std::collections::BTreeSet<i64> = all
+        .iter()
+        .map(|s| (s[0] / SHARING_TOLERANCE) as i64)
+        .collect();
+    assert!(first.len() > 60, "{}", first.len());
+    assert_eq!(all[4], all[90]);
+}
+
+#[test]
+fn scoring_refuses_what_it_cannot_score() {
+    let (tokenizer, decoder) = (tokenizer(), decoder());
+    let mut tokens = labels(&tokenizer);
+    let score = |prompts: &[Vec<u32>], tokens: &DecisionTokens| {
+        decisions(&decoder, None, prompts, tokens, &mut quiet)
+    };
+    assert!(score(&[], &tokens).unwrap().is_empty());
+    let error = score(&[vec![u32::MAX]], &tokens).unwrap_err();
+    assert!(matches!(error, ModelError::Token { .. }), "{error}");
+    tokens.lead.clear();
+    let error = score(&[vec![]], &tokens).unwrap_err();
+    assert!(matches!(error, ModelError::TooLong { .. }), "{error}");
+    let stop = decisions(&decoder, None, &[vec![1]], &tokens, &mut |_, _| {
+        ControlFlow::Break(())
+    });
+    assert!(matches!(stop, Err(ModelError::Interrupted)));
+}
+
+/// The plain way to generate: the whole sequence again for every token.
+fn greedy_alone(decoder: &Decoder, prompt: &[u32], max_new: usize, stop: &[u32]) -> Vec<u32> {
+    let mut all = prompt.to_vec();
+    for _ in 0..max_new {
+        let mut batch = Batch::default();
+        batch.push(&all, 0, Vec::new(), 0);
+        let logits = decoder.logits(None, &batch, &[all.len() - 1]).unwrap();
+        let best = (0..logits.len())
+            .rev()
+            .max_by(|a, b| logits[*a].total_cmp(&logits[*b]))
+            .unwrap() as u32;
+        if stop.contains(&best) {
+            break;
+        }
+        all.push(best);
+    }
+    all[prompt.len()..].to_vec()
+}
+
+#[test]
+fn answers_beside_others_equal_those_alone() {
+    let (tokenizer, decoder) = (tokenizer(), decoder());
+    let prompts = prompts(&tokenizer);
+    let stop = [tokenizer.token_id("<|im_end|>").unwrap()];
+    let together = greedy(&decoder, None, &prompts, 6, &stop, 2, &mut quiet).unwrap();
+    for index in [0, 1, 17, 50, 89, 90, 91, 92, 93] {
+        let alone = greedy_alone(&decoder, &prompts[index], 6, &stop);
+        assert_eq!(together[index].tokens(), alone, "prompt {index}");
+    }
+    for answer in &together {
+        for step in &answer.steps {
+            assert_eq!(step.token, step.top[0].0);
+            assert!(step.top[0].1 >= step.top[1].1);
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Reference {
+    rows: Vec<Vec<f32>>,
+    cases: Vec<Filtered>,
+}
+
+#[derive(Deserialize)]
+struct Filtered {
+    row: usize,
+    settings: BTreeMap<String, f64>,
+    tokens: Vec<u32>,
+    probabilities: Vec<f64>,
+}
+
+#[test]
+fn filtered_distributions_are_those_of_transformers() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/sampling.json");
+    let reference: Reference = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    for case in &reference.cases {
+        let get = |name: &str, default: f64| *case.settings.get(name).unwrap_or(&default);
+        let sampling = Sampling {
+            temperature: get("temperature", 1.0) as f32,
+            top_k: get("top_k", 0.0) as usize,
+            top_p: get("top_p", 1.0) as f32,
+            min_p: get("min_p", 0.0) as f32,
+            seed: 0,
+        };
+        sampling.check().unwrap();
+        let ours: BTreeMap<u32, f64> = sampling
+            .distribution(&reference.rows[case.row])
+            .into_iter()
+            .collect();
+        let tokens: Vec<u32> = ours.keys().copied().collect();
+        assert_eq!(tokens, case.tokens, "{sampling:?} of row {}", case.row);
+        for (ours, theirs) in ours.values().zip(&case.probabilities) {
+            assert!(
+                (ours - theirs).abs() < PROBABILITY_TOLERANCE,
+                "{sampling:?}"
+            );
+        }
+        assert!((ours.values().sum::<f64>() - 1.0).abs() < 1e-12);
+    }
+}
+
+fn sampled(prompts: &[Vec<u32>], sampling: Sampling, form: Option<&Form>) -> Vec<Generated> {
+    let options = Options {
+        max_new: 24,
+        stop: &[],
+        top: 3,
+        sampling: Some(sampling),
+        form,
+    };
+    generate(&decoder(), None, prompts, &options, &mut quiet).unwrap()
+}
+
+#[test]
+fn draws_depend_on_the_seed_alone_and_follow_the_distribution() {
+    let tokenizer = tokenizer();
+    let prompts = prompts(&tokenizer);
+    let sampling = Sampling {
+        seed: 7,
+        ..Sampling::default()
+    };
+    let first = sampled(&prompts[..20], sampling, None);
+    assert_eq!(first, sampled(&prompts[..20], sampling, None));
+    let fewer = sampled(&prompts[..3], sampling, None);
+    for (index, answer) in fewer.iter().enumerate() {
+        assert_eq!(answer.tokens(), first[index].tokens());
+    }
+    let other = Sampling {
+        seed: 8,
+        ..sampling
+    };
+    assert_ne!(first, sampled(&prompts[..20], other, None));
+    // Equal prompts draw different answers; a sharp distribution is greedy.
+    let twice = sampled(&[prompts[0].clone(), prompts[0].clone()], sampling, None);
+    assert_ne!(twice[0].tokens(), twice[1].tokens());
+    let sharp = Sampling {
+        temperature: 1e-4,
+        ..sampling
+    };
+    for answer in sampled(&prompts[..4], sharp, None) {
+        assert!(answer.steps.iter().all(|step| step.token == step.top[0].0));
+    }
+    // The first token of many equal prompts: frequencies against probabilities.
+    let draws = 3000;
+    let same = vec![prompts[93].clone(); draws];
+    let narrow = Sampling {
+        top_k: 3,
+        temperature: 0.05,
+        ..sampling
+    };
+    let options = Options {
+        max_new: 1,
+        top: 3,
+        sampling: Some(narrow),
+        ..Options::default()
+    };
+    let answers = generate(&decoder(), None, &same, &options, &mut quiet).unwrap();
+    let logits: Vec<f32> = answers[0].steps[0].top.iter().map(|t| t.1).collect();
+    for (rank, probability) in narrow.distribution(&logits) {
+        let token = answers[0].steps[0].top[rank as usize].0;
+        let seen = answers.iter().filter(|a| a.steps[0].token == token).count();
+        let error = (probability * (1.0 - probability) / draws as f64).sqrt();
+        let share = seen as f64 / draws as f64;
+        assert!(
+            (share - probability).abs() < 5.0 * error,
+            "{share} {probability}"
+        );
+    }
+}
+
+#[test]
+fn sampling_settings_out_of_range_are_named() {
+    let good = Sampling::default();
+    for (name, wrong) in [
+        (
+            "temperature",
+            Sampling {
+                temperature: 0.0,
+                ..good
+            },
+        ),
+        (
+            "temperature",
+            Sampling {
+                temperature: f32::NAN,
+                ..good
+            },
+        ),
+        ("top_p", Sampling { top_p: 0.0, ..good }),
+        ("top_p", Sampling { top_p: 1.5, ..good }),
+        (
+            "min_p",
+            Sampling {
+                min_p: -0.1,
+                ..good
+            },
+        ),
+    ] {
+        let error = wrong.check().unwrap_err().to_string();
+        assert!(error.contains(&format!("`{name}`")), "{error}");
+    }
+}
+
+const FORMS: [&str; 3] = ["DECISION: BUY - ", "DECISION: SELL - ", "DECISION: HOLD - "];
+
+#[test]
+fn answers_always_have_the_form() {
+    let tokenizer = tokenizer();
+    let prompts = prompts(&tokenizer);
+    let form = Form::new(&tokenizer, &FORMS).unwrap();
+    let mut starts = std::collections::BTreeSet::new();
+    let mut cuts = std::collections::BTreeSet::new();
+    for seed in 0..4 {
+        // A flat distribution: anything that is not masked will be drawn sooner or later.
+        let wild = Sampling {
+            temperature: 50.0,
+            seed,
+            ..Sampling::default()
+        };
+        for answer in sampled(&prompts, wild, Some(&form)) {
+            let tokens = answer.tokens();
+            let text = tokenizer.decode(&tokens).unwrap();
+            assert!(form.fits(&text), "{text:?}");
+            starts.insert(text[..14].to_owned());
+            cuts.insert(tokens[..3].to_vec());
+            // Only the form's own first tokens are possible, and they share all probability.
+            let top = &answer.steps[0].top;
+            assert!(top.iter().all(|(_, log)| log.is_finite()));
+        }
+    }
+    assert_eq!(starts.len(), 3, "{starts:?}");
+    // The same text, cut into tokens in many ways.
+    assert!(cuts.len() > 3, "{cuts:?}");
+    let greedy = Options {
+        max_new: 24,
+        top: 1000,
+        form: Some(&form),
+        ..Options::default()
+    };
+    for answer in generate(&decoder(), None, &prompts[..5], &greedy, &mut quiet).unwrap() {
+        assert!(form.fits(&tokenizer.decode(&answer.tokens()).unwrap()));
+        for step in &answer.steps {
+            let sum: f64 = step.top.iter().map(|(_, log)| f64::from(*log).exp()).sum();
+            assert!((sum - 1.0).abs() < 1e-5, "{sum}");
+        }
+        assert!(answer.steps[0].top.len() < 10);
+    }
+}
+
+#[test]
+fn what_follows_the_form_is_free() {
+    let (tokenizer, decoder) = (tokenizer(), decoder());
+    let prompt = prompts(&tokenizer)[0].clone();
+    let form = Form::new(&tokenizer, &FORMS).unwrap();
+    let options = Options {
+        max_new: 30,
+        top: 5,
+        form: Some(&form),
+        ..Options::default()
+    };
+    let held = &generate(
+        &decoder,
+        None,
+        std::slice::from_ref(&prompt),
+        &options,
+        &mut quiet,
+    )
+    .unwrap()[0];
+    let tokens = held.tokens();
+    let fixed = (1..=tokens.len())
+        .find(|n| form.fits(&tokenizer.decode(&tokens[..*n]).unwrap()))
+        .unwrap();
+    let continued = [&prompt[..], &tokens[..fixed]].concat();
+    let free = &greedy(&decoder, None, &[continued], 30 - fixed, &[], 5, &mut quiet).unwrap()[0];
+    for (held, free) in held.steps[fixed..].iter().zip(&free.steps) {
+        assert_eq!(held.token, free.token);
+        for ((a, x), (b, y)) in held.top.iter().zip(&free.top) {
+            assert!(a == b && f64::from(x - y).abs() < SHARING_TOLERANCE);
+        }
+    }
+}
+
+#[test]
+fn forms_that_cannot_be_kept_are_refused() {
+    let tokenizer = tokenizer();
+    for texts in [&[][..], &["a", ""]] {
+        let error = Form::new(&tokenizer, texts).unwrap_err();
+        assert!(matches!(error, ModelError::Form { .. }), "{error}");
+    }
+    // Only byte tokens could write this character, and half a character is never chosen.
+    let error = Form::new(&tokenizer, &["go 🦀 "]).unwrap_err().to_string();
+    assert!(error.contains("\"go \""), "{error}");
+    let form = Form::new(&tokenizer, &FORMS).unwrap();
+    let options = Options {
+        max_new: 5,
+        form: Some(&form),
+        ..Options::default()
+    };
+    let error = generate(&decoder(), None, &[vec![1]], &options, &mut quiet).unwrap_err();
+    assert!(error.to_string().contains("only 5"), "{error}");
+}
