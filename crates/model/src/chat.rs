@@ -18,6 +18,7 @@ use chrono::NaiveDate;
 use chrono::format::{Item, StrftimeItems};
 use minijinja::{Environment, Error, ErrorKind, Value, context};
 
+use crate::shield::shielded;
 use crate::text_error::TextError;
 
 const TEMPLATE: &str = "chat";
@@ -99,8 +100,8 @@ impl ChatTemplate {
             strftime(date, &format)
         });
         environment.add_filter("tojson", json::python_json);
-        environment
-            .add_template_owned(TEMPLATE, without_generation_marks(source))
+        shielded(|| environment.add_template_owned(TEMPLATE, without_generation_marks(source)))
+            .map_err(syntax)?
             .map_err(|error| syntax(describe(&error)))?;
         Ok(Self {
             environment,
@@ -147,12 +148,13 @@ impl ChatTemplate {
             ("tools", Value::from(())),
             ("documents", Value::from(())),
         ]);
-        self.environment
-            .get_template(TEMPLATE)
-            .and_then(|template| template.render(&seen))
-            .map_err(|error| TextError::TemplateRender {
-                message: describe(&error),
-            })
+        let failed = |message: String| TextError::TemplateRender { message };
+        shielded(|| {
+            let template = self.environment.get_template(TEMPLATE)?;
+            template.render(&seen)
+        })
+        .map_err(failed)?
+        .map_err(|error| failed(describe(&error)))
     }
 
     /// Returns the text of the beginning-of-sequence token, empty if there is none.

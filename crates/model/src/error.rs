@@ -92,6 +92,20 @@ impl ModelError {
             Self::Rank { .. } => {
                 Some("lower it: 4 to 64 is usual, and a larger one only costs memory".into())
             }
+            Self::NotFinite { .. } => Some(
+                "the weights are damaged, or training went wrong before they were saved: use \
+                 another copy of the model"
+                    .into(),
+            ),
+            Self::Shape { .. } => {
+                Some("the weights and their configuration do not belong together".into())
+            }
+            Self::Token { .. } => {
+                Some("the tokenizer and the weights do not belong together".into())
+            }
+            Self::Form { .. } => {
+                Some("use shorter texts in plain letters, or allow more new tokens".into())
+            }
             Self::TooLong { .. } => Some("shorten the prompt template".into()),
             Self::Adapter(_) => Some("use the base model the adapter was trained on".into()),
             _ => None,

@@ -20,6 +20,7 @@ pub mod lora;
 mod prefix;
 pub mod sampling;
 pub mod score;
+mod shield;
 pub mod text_error;
 pub mod tokenizer;
 

@@ -9,6 +9,7 @@ use std::sync::{Arc, OnceLock};
 
 use tokenizers::Tokenizer as Inner;
 
+use crate::shield::shielded;
 use crate::text_error::TextError;
 
 /// A tokenizer built from a `tokenizer.json` document.
@@ -27,11 +28,12 @@ impl Tokenizer {
     /// # Errors
     /// [`TextError::Tokenizer`] when the document is not valid.
     pub fn from_json(json: &str) -> Result<Self, TextError> {
-        let mut inner: Inner =
-            json.parse()
-                .map_err(|error: tokenizers::Error| TextError::Tokenizer {
-                    message: error.to_string(),
-                })?;
+        let refused = |message: String| TextError::Tokenizer { message };
+        // The library panics on some documents that are no JSON.
+        serde_json::from_str::<serde::de::IgnoredAny>(json)
+            .map_err(|error| refused(error.to_string()))?;
+        let parsed: tokenizers::Result<Inner> = shielded(|| json.parse()).map_err(refused)?;
+        let mut inner = parsed.map_err(|error| refused(error.to_string()))?;
         // A file may carry its trainer's padding and truncation; a text is never cut here.
         inner.with_padding(None);
         inner
@@ -126,21 +128,22 @@ impl Tokenizer {
     }
 
     fn decode_with(&self, tokens: &[u32], skip_special: bool) -> Result<String, TextError> {
-        self.inner
-            .decode(tokens, skip_special)
-            .map_err(|error| TextError::Codec {
-                action: "decode the tokens",
-                message: error.to_string(),
-            })
+        let failed = |message: String| TextError::Codec {
+            action: "decode the tokens",
+            message,
+        };
+        shielded(|| self.inner.decode(tokens, skip_special))
+            .map_err(failed)?
+            .map_err(|error| failed(error.to_string()))
     }
 }
 
 fn encode_with(inner: &Inner, text: &str) -> Result<Vec<u32>, TextError> {
-    inner
-        .encode(text, false)
-        .map(|encoding| encoding.get_ids().to_vec())
-        .map_err(|error| TextError::Codec {
-            action: "encode the text",
-            message: error.to_string(),
-        })
+    let failed = |message: String| TextError::Codec {
+        action: "encode the text",
+        message,
+    };
+    let encoding = shielded(|| inner.encode(text, false)).map_err(failed)?;
+    let encoding = encoding.map_err(|error| failed(error.to_string()))?;
+    Ok(encoding.get_ids().to_vec())
 }

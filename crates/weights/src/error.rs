@@ -162,6 +162,18 @@ impl WeightsError {
                 "give a `.gguf` file, or a directory with `config.json`, `tokenizer.json` and \
                  `model.safetensors`"
             }
+            Self::Unsupported { .. } => {
+                "choose another variant of the model that has what is expected, or convert this \
+                 one with the tools it came from"
+            }
+            Self::Tensor { .. } => {
+                "the weights and their configuration do not belong together, or a file is \
+                 incomplete: download the whole model again"
+            }
+            Self::Key { .. } | Self::Json { .. } => {
+                "the file was changed by hand or written by something else: take it from where \
+                 the model came from again"
+            }
             Self::NoChatTemplate { .. } => {
                 "use the `Instruct` variant of the model: a base model without a template does \
                  not know where an answer begins and ends"

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use model::{ChatTemplate, Decoder, Keeping, Tokenizer};
+use model::{ChatTemplate, Decoder, Keeping, ModelError, Tokenizer};
 use weights::source::{self, Progress as Fetch};
 use weights::{BaseModel, WeightsError};
 
@@ -91,7 +91,11 @@ pub(crate) fn load(source: &str, path: &Path, settings: &Model) -> anyhow::Resul
         interrupt::flow()
     });
     bar.finish();
-    let mut decoder = decoder?;
+    let mut decoder = decoder.map_err(|error| match error {
+        ModelError::Interrupted => error.into(),
+        fault => anyhow::Error::new(fault)
+            .context(format!("cannot load the weights of `{}`", path.display())),
+    })?;
     decoder.recompute(settings.recompute);
     decoder.precision(settings.precision.resolve());
     Ok(Base {

@@ -21,6 +21,15 @@ pub(crate) fn from_gguf(file: &Gguf) -> Result<ModelConfig, WeightsError> {
             message: format!("its `general.type` is `{kind}`, expected `model`"),
         });
     }
+    let parts = file.get("split.count").and_then(Value::as_u64);
+    if let Some(parts) = parts.filter(|parts| *parts > 1) {
+        return Err(WeightsError::Unsupported {
+            path: file.path().to_owned(),
+            what: "a file that is one of several parts",
+            found: format!("split.count = {parts}"),
+            supported: "one whole file (`llama-gguf-split --merge` joins them)",
+        });
+    }
     let architecture = match name {
         "llama" => Architecture::Llama,
         "qwen2" => Architecture::Qwen2,
