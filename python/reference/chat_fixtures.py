@@ -2,7 +2,7 @@
 
     venv/bin/python python/reference/chat_fixtures.py crates/model/tests/fixtures/families
 
-(environment: requirements-engine.txt) trains a tiny byte-level BPE per family, with the family's
+(environment: requirements-text.txt) trains a tiny byte-level BPE per family, with the family's
 pre-tokenizer as transformers knows it, and writes
 
     <family>.tokenizer.json   the tokenizer, as `tokenizers` saves it

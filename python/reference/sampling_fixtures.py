@@ -2,7 +2,7 @@
 
     venv/bin/python python/reference/sampling_fixtures.py crates/model/tests/fixtures/sampling.json
 
-(environment: requirements-engine.txt) Rows are seeded noise of several widths; one has ties at the
+(environment: requirements-text.txt) Rows are seeded noise of several widths; one has ties at the
 edge of top-k. Processors are applied in the order of `GenerationMixin._get_logits_processor`.
 """
 
