@@ -229,7 +229,9 @@ fn exit_of(cause: &(dyn Error + 'static)) -> Option<Exit> {
     }
     if let Some(error) = cause.downcast_ref::<TrainError>() {
         return Some(match error {
-            TrainError::Setting { .. } | TrainError::OtherRun { .. } => Exit::Usage,
+            TrainError::Setting { .. }
+            | TrainError::NeedsValidation { .. }
+            | TrainError::OtherRun { .. } => Exit::Usage,
             TrainError::Checkpoint { .. } | TrainError::NoExamples => Exit::Data,
             TrainError::NotFinite { .. } => Exit::Refused,
             TrainError::File { .. } => Exit::Storage,

@@ -3,6 +3,7 @@
 //! ```text
 //! manifest.json                     what was trained on what, with digests (this module)
 //! settings.toml  metrics.jsonl      settings and progress of the training
+//! events.out.tfevents.*             the same progress for TensorBoard
 //! checkpoint.safetensors  adapter/  to resume from, and the adapter as PEFT has it
 //! adapter.gguf                      the adapter for llama.cpp (`export`)
 //! check.json                        the comparison with llama.cpp (`check`)
@@ -54,6 +55,7 @@ A run directory:
   manifest.json               what was trained on what, with digests
   settings.toml               the settings it was trained with
   metrics.jsonl               loss and speed by step
+  events.out.tfevents.*       the same for TensorBoard
   adapter/                    the adapter as PEFT loads it
   adapter.gguf                the adapter as llama.cpp loads it (export)
   check.json                  the comparison with llama.cpp (check)
@@ -132,6 +134,15 @@ pub(crate) struct Training {
     pub(crate) peak_memory_bytes: Option<u64>,
     /// Trained parameters.
     pub(crate) parameters: usize,
+    /// Examples or pairs whose prompt was cut to fit the limit.
+    #[serde(default)]
+    pub(crate) examples_cut: usize,
+    /// Steps done when the adapter was as it was kept.
+    #[serde(default)]
+    pub(crate) kept_step: usize,
+    /// Whether training ended because the validation loss no longer fell.
+    #[serde(default)]
+    pub(crate) stopped_early: bool,
     /// Every step.
     pub(crate) history: Vec<StepRecord>,
     /// Every validation.

@@ -90,6 +90,9 @@ impl Example {
         if self.split != split {
             return Some(format!("the split is `{}`, expected `{split}`", self.split));
         }
+        if self.answer().trim().is_empty() {
+            return Some("the answer is empty".to_owned());
+        }
         if parse_answer(self.answer()) != Some(self.label) {
             return Some(format!(
                 "the answer does not state the label `{}`",

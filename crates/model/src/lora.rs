@@ -86,8 +86,10 @@ impl Projection {
 pub struct LoraSettings {
     /// Rank R of every pair.
     pub rank: usize,
-    /// The update is scaled by alpha / rank.
+    /// The update is scaled by alpha / rank, or with rsLoRA by alpha / sqrt(rank).
     pub alpha: f64,
+    /// Rank-stabilised scale (rsLoRA, Kalajdzievski 2023).
+    pub rslora: bool,
     /// Probability of dropping an input element of the adapter while training.
     pub dropout: f64,
     /// Which projections carry a pair, in every layer.
@@ -182,9 +184,15 @@ impl Lora {
         zeros
     }
 
-    /// Returns alpha / rank.
+    /// Returns alpha / rank, with rsLoRA alpha / sqrt(rank).
     pub fn scale(&self) -> f32 {
-        (self.settings.alpha / self.settings.rank as f64) as f32
+        let rank = self.settings.rank as f64;
+        let divisor = if self.settings.rslora {
+            rank.sqrt()
+        } else {
+            rank
+        };
+        (self.settings.alpha / divisor) as f32
     }
 
     /// Returns the pair on a projection of a layer, if it carries one.
@@ -251,7 +259,7 @@ impl Lora {
             rank: self.settings.rank,
             alpha: self.settings.alpha,
             dropout: self.settings.dropout,
-            rslora: false,
+            rslora: self.settings.rslora,
         }
     }
 
@@ -293,10 +301,10 @@ impl Lora {
             });
         }
         targets.sort();
-        // rsLoRA's scale alpha / sqrt(R) equals alpha' / R with alpha' = alpha * sqrt(R).
         let settings = LoraSettings {
             rank: tensors.rank,
-            alpha: tensors.scale() * tensors.rank as f64,
+            alpha: tensors.alpha,
+            rslora: tensors.rslora,
             dropout: tensors.dropout,
             targets,
         };

@@ -6,22 +6,31 @@
 //! a callback, records to files in the run directory.
 
 pub mod adamw;
+pub mod adamw_8bit;
 pub mod checkpoint;
 pub mod dpo;
 mod error;
+mod fingerprint;
+mod log;
 mod micro_batch;
+pub mod optimizer;
+mod order;
+mod packing;
 mod reference;
 mod run;
 pub mod schedule;
 pub mod settings;
 pub mod sft;
+pub mod tensorboard;
 pub mod validation;
 
 pub use dpo::{DpoEvent, DpoRecord, DpoSettings, DpoSummary, Pair, Reference, dpo};
 pub use error::TrainError;
+pub use log::METRICS_NAME;
+pub use optimizer::Optimizer;
 pub use reference::REFERENCE_NAME;
-pub use run::{METRICS_NAME, RunFiles};
+pub use run::RunFiles;
 pub use schedule::Schedule;
-pub use settings::SftSettings;
+pub use settings::{Keep, SftSettings, TooLong};
 pub use sft::{Event, StepRecord, Summary, sft};
 pub use validation::{Validation, ValidationRecord};

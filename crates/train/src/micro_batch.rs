@@ -1,6 +1,7 @@
 //! Cuts a batch of examples into forward passes that fit a token budget.
 
-use model::batch::{Batch, shared_prefix};
+use crate::packing::{Item, pack};
+use model::batch::Batch;
 use model::{Encoded, Target};
 use std::ops::Range;
 
@@ -19,24 +20,29 @@ pub(crate) struct DecisionWeight<'a> {
     pub(crate) span: &'a dyn Fn(&Encoded) -> Range<usize>,
 }
 
-/// Cuts `examples` (with a key each for dropout) in order into passes of at most `budget` rows,
-/// or one example where it alone exceeds the budget.
+/// Distributes `examples` (with a key each for dropout) over passes of at most `budget` rows, or one
+/// example where it alone exceeds the budget.
 pub(crate) fn cut(
     examples: &[(&Encoded, u64)],
     budget: usize,
     decision: DecisionWeight<'_>,
 ) -> Vec<MicroBatch> {
-    let mut passes = Vec::new();
-    let mut first = 0;
-    while first < examples.len() {
-        let mut last = first + 1;
-        while last < examples.len() && rows(&examples[first..=last]) <= budget {
-            last += 1;
-        }
-        passes.push(build(&examples[first..last], decision));
-        first = last;
-    }
-    passes
+    let (views, limits) = views(examples);
+    let items: Vec<Item<'_>> = views
+        .iter()
+        .zip(&limits)
+        .map(|(view, limit)| Item {
+            shareable: &view[..(*limit).min(view.len().saturating_sub(1))],
+            rows: view.len(),
+        })
+        .collect();
+    pack(&items, budget)
+        .iter()
+        .map(|members| {
+            let members: Vec<(&Encoded, u64)> = members.iter().map(|i| examples[*i]).collect();
+            build(&members, decision)
+        })
+        .collect()
 }
 
 fn views<'a>(examples: &[(&'a Encoded, u64)]) -> (Vec<&'a [u32]>, Vec<usize>) {
@@ -50,13 +56,8 @@ fn views<'a>(examples: &[(&'a Encoded, u64)]) -> (Vec<&'a [u32]>, Vec<usize>) {
         .unzip()
 }
 
-fn rows(examples: &[(&Encoded, u64)]) -> usize {
-    let (views, limits) = views(examples);
-    let shared = shared_prefix(&views, &limits);
-    shared + views.iter().map(|view| view.len() - shared).sum::<usize>()
-}
-
-fn build(examples: &[(&Encoded, u64)], decision: DecisionWeight<'_>) -> MicroBatch {
+/// Lays out one pass.
+pub(crate) fn build(examples: &[(&Encoded, u64)], decision: DecisionWeight<'_>) -> MicroBatch {
     let (views, limits) = views(examples);
     let keys: Vec<u64> = examples.iter().map(|(_, key)| *key).collect();
     let (batch, placements) = Batch::with_shared_prefix(&views, &limits, &keys);

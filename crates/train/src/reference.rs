@@ -12,6 +12,9 @@ use std::path::{Path, PathBuf};
 /// Name of the file with the reference's log-probabilities in a run directory, JSON lines.
 pub const REFERENCE_NAME: &str = "reference.jsonl";
 
+/// Pairs packed together at a time: enough to fill passes well, and few enough to be quick.
+const WINDOW: usize = 64;
+
 /// One line of the reference file.
 #[derive(Serialize, Deserialize)]
 struct Line {
@@ -42,11 +45,16 @@ pub(crate) fn reference_scores(
         .map(|index| (&pairs[*index], *index as u64))
         .collect();
     let mut done = needed.len() - missing.len();
-    for pass in passes(&missing, budget) {
+    let windows = missing.chunks(WINDOW);
+    let passes = windows.flat_map(|window| {
+        let passes = passes(window, budget);
+        passes.into_iter().map(move |pass| (window, pass))
+    });
+    for (window, pass) in passes {
         let losses = decoder.losses(lora, &pass.batch, &pass.targets)?;
         let mut lines = Vec::with_capacity(pass.answers.len());
         for (position, scores) in pass.scores(&losses) {
-            let pair = missing[position].1 as usize;
+            let pair = window[position].1 as usize;
             known[pair] = Some(scores);
             lines.push(Line { pair, scores });
         }

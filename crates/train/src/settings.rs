@@ -1,6 +1,7 @@
 //! Settings of a fine-tuning run.
 
 use crate::TrainError;
+use crate::optimizer::Optimizer;
 use crate::schedule::Schedule;
 use model::{LoraSettings, Projection};
 use serde::{Deserialize, Serialize};
@@ -27,10 +28,17 @@ pub struct SftSettings {
     pub rank: usize,
     /// The adapter's update is scaled by alpha / rank.
     pub alpha: f64,
+    /// Scale by alpha / sqrt(rank) instead (rsLoRA, Kalajdzievski 2023).
+    pub rslora: bool,
     /// Dropout on the adapter's input.
     pub dropout: f64,
-    /// Projections that carry the adapter, by name (`q_proj`, `v_proj`, ...).
+    /// Projections that carry the adapter, by name (`q_proj`, `v_proj`, ...); `all` for all seven.
     pub targets: Vec<String>,
+    /// The optimiser.
+    pub optimizer: Optimizer,
+    /// The step size of the factors B is that of the factors A times this (LoRA+, Hayou et al.
+    /// 2024); 1 treats them alike.
+    pub loraplus_ratio: f64,
     /// Decoupled weight decay.
     pub weight_decay: f64,
     /// Decay of AdamW's first moment.
@@ -45,15 +53,47 @@ pub struct SftSettings {
     pub decision_weight: f64,
     /// Longest example in tokens.
     pub max_tokens: usize,
+    /// What becomes of a longer example.
+    pub too_long: TooLong,
     /// Steps between validations; 0 turns them off.
     pub validate_every: usize,
     /// Validation examples scored each time, at most.
     pub validation_examples: usize,
+    /// Validations in a row without a lower validation loss after which a supervised training
+    /// stops; 0 never stops early.
+    pub early_stopping: usize,
+    /// Which adapter a supervised training ends with.
+    pub keep: Keep,
     /// Steps between checkpoints; 0 turns them off.
     pub checkpoint_every: usize,
     /// Seed of the adapter's first values, the order of examples and dropout.
     pub seed: u64,
 }
+
+/// What becomes of an example of more than `max_tokens`. Answers are never cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TooLong {
+    /// It is an error.
+    Refuse,
+    /// The prompt's text loses its beginning.
+    CutStart,
+    /// The prompt's text loses its end.
+    CutEnd,
+}
+
+/// Which adapter a training ends with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Keep {
+    /// That of the last step.
+    Last,
+    /// That of the validation with the lowest loss.
+    Best,
+}
+
+/// The word for all projections in `targets`, and PEFT's for the same.
+const ALL_TARGETS: [&str; 2] = ["all", "all-linear"];
 
 impl Default for SftSettings {
     fn default() -> Self {
@@ -67,8 +107,11 @@ impl Default for SftSettings {
             micro_batch_tokens: 768,
             rank: 8,
             alpha: 16.0,
+            rslora: false,
             dropout: 0.05,
             targets: vec!["q_proj".into(), "v_proj".into()],
+            optimizer: Optimizer::AdamW,
+            loraplus_ratio: 1.0,
             weight_decay: 0.0,
             beta1: 0.9,
             beta2: 0.999,
@@ -76,8 +119,11 @@ impl Default for SftSettings {
             max_gradient_norm: 1.0,
             decision_weight: 1.0,
             max_tokens: 1024,
+            too_long: TooLong::Refuse,
             validate_every: 30,
             validation_examples: 40,
+            early_stopping: 0,
+            keep: Keep::Last,
             checkpoint_every: 20,
             seed: 42,
         }
@@ -90,20 +136,17 @@ impl SftSettings {
     /// # Errors
     /// If a target is not the name of a projection.
     pub fn lora(&self) -> Result<LoraSettings, TrainError> {
-        let targets = self
-            .targets
-            .iter()
-            .map(|name| {
-                Projection::from_name(name).ok_or_else(|| TrainError::Setting {
-                    name: "train.targets",
-                    value: format!("`{name}`"),
-                    expected: "q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj or down_proj",
-                })
-            })
-            .collect::<Result<Vec<_>, _>>()?;
+        let targets = match &self.targets[..] {
+            [all] if ALL_TARGETS.contains(&all.as_str()) => Projection::ALL.to_vec(),
+            names => names
+                .iter()
+                .map(|name| projection(name))
+                .collect::<Result<Vec<_>, _>>()?,
+        };
         Ok(LoraSettings {
             rank: self.rank,
             alpha: self.alpha,
+            rslora: self.rslora,
             dropout: self.dropout,
             targets,
         })
@@ -147,6 +190,12 @@ impl SftSettings {
                 self.dropout,
                 unit(self.dropout),
                 "a number in [0, 1)",
+            ),
+            (
+                "train.loraplus_ratio",
+                self.loraplus_ratio,
+                positive(self.loraplus_ratio),
+                "a positive number",
             ),
             (
                 "train.weight_decay",
@@ -209,6 +258,9 @@ impl SftSettings {
                 });
             }
         }
+        if self.validate_every == 0 {
+            self.refuse_without_validation("train.validate_every is 0")?;
+        }
         self.lora().map(drop)
     }
 
@@ -221,4 +273,27 @@ impl SftSettings {
             by_epochs.min(self.max_examples)
         }
     }
+
+    /// Checks that nothing hangs on validations, of which there are none.
+    ///
+    /// # Errors
+    /// Naming the setting that does.
+    pub(crate) fn refuse_without_validation(&self, why: &'static str) -> Result<(), TrainError> {
+        let (name, value) = if self.early_stopping > 0 {
+            ("train.early_stopping", self.early_stopping.to_string())
+        } else if self.keep == Keep::Best {
+            ("train.keep", "`best`".to_owned())
+        } else {
+            return Ok(());
+        };
+        Err(TrainError::NeedsValidation { name, value, why })
+    }
+}
+
+fn projection(name: &str) -> Result<Projection, TrainError> {
+    Projection::from_name(name).ok_or_else(|| TrainError::Setting {
+        name: "train.targets",
+        value: format!("`{name}`"),
+        expected: "q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj or down_proj, or `all` alone",
+    })
 }

@@ -1,6 +1,7 @@
 //! Validation while training: loss of the answers and accuracy of the decisions.
 
 use crate::TrainError;
+use crate::log::Logged;
 use model::batch::Batch;
 use model::score::{DecisionTokens, decisions};
 use model::{Decoder, Encoded, Lora, log_sum_exp};
@@ -35,6 +36,23 @@ pub struct ValidationRecord {
     pub validation_balanced_accuracy: f64,
     /// Examples scored.
     pub validation_examples: usize,
+    /// Steps done at the validation with the lowest loss so far, this one among them.
+    #[serde(default)]
+    pub best_step: Option<usize>,
+}
+
+impl Logged for ValidationRecord {
+    fn step(&self) -> usize {
+        self.step
+    }
+
+    fn scalars(&self) -> Vec<(&'static str, f64)> {
+        vec![
+            ("eval/loss", self.validation_loss),
+            ("eval/decision_accuracy", self.validation_decision_accuracy),
+            ("eval/balanced_accuracy", self.validation_balanced_accuracy),
+        ]
+    }
 }
 
 impl Validation {
@@ -106,6 +124,7 @@ impl Validation {
             validation_decision_accuracy: right.iter().sum::<f64>() / n,
             validation_balanced_accuracy: seen.iter().sum::<f64>() / seen.len().max(1) as f64,
             validation_examples: self.labels.len(),
+            best_step: None,
         })
     }
 

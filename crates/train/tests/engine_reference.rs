@@ -191,7 +191,7 @@ fn gradients_and_adamw_steps_equal_peft() {
             for clipped in [false, true] {
                 let start = fixture.adapter(which);
                 let optimizer = &fixture.scalars["optimizer"];
-                let number = |key: &str| optimizer[key].as_f64().unwrap() as f32;
+                let number = |key: &str| optimizer[key].as_f64().unwrap();
                 let rule = AdamW {
                     learning_rate: number("learning_rate"),
                     beta1: number("beta1"),

@@ -367,9 +367,14 @@ fn stops_at_a_loss_that_is_not_finite_and_names_the_examples() {
     )
     .unwrap_err();
     match error {
-        TrainError::NotFinite { examples, step, .. } => {
-            assert_eq!(step, 1);
-            assert!(examples.contains("example-"));
+        TrainError::NotFinite {
+            ref examples,
+            step,
+            batch,
+            ..
+        } => {
+            assert_eq!((step, batch, examples.len()), (1, 6, 6));
+            assert!(error.to_string().contains("every one of the 6 examples"));
         }
         other => panic!("{other}"),
     }

@@ -12,8 +12,9 @@ use crate::arguments::Global;
 use crate::exit::{Exit, Stop};
 use crate::files;
 use crate::flow::preference::{self, Sources};
+use crate::flow::shorten::Limit;
 use crate::flow::{base, examples};
-use crate::output::Printed;
+use crate::output::{self, Printed};
 use crate::progress::spoken;
 use crate::run::{self, Run};
 use crate::settings::Settings;
@@ -98,7 +99,11 @@ pub(crate) fn run(typed: &Typed, global: &Global) -> anyhow::Result<Printed> {
             settings.train.seed,
         )?,
     };
-    let encoded = base.text.pairs(&pairs, settings.train.max_tokens)?;
+    let limit = Limit::from(&settings.train);
+    let (encoded, cut) = base.text.pairs(&pairs, limit)?;
+    if let Some(note) = limit.note(cut, encoded.len()) {
+        output::warn(&note);
+    }
     run::make_room(&typed.out, typed.resume)?;
     let sources = Sources {
         pairs: &typed.pairs,
@@ -108,7 +113,7 @@ pub(crate) fn run(typed: &Typed, global: &Global) -> anyhow::Result<Printed> {
     let run = preference::train(
         &settings,
         &sources,
-        &encoded,
+        (&encoded, cut),
         lora,
         &base,
         &typed.out,

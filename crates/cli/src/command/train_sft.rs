@@ -147,7 +147,20 @@ pub(crate) fn text(run: &Run) -> String {
     if let (Some(first), Some(last)) = (training.history.first(), training.history.last()) {
         out += &format!("; loss {:.3} to {:.3}", first.loss, last.loss);
     }
-    if let Some(last) = training.validations.last() {
+    let judged = |step: usize| training.validations.iter().rfind(|v| v.step == step);
+    if training.stopped_early {
+        out += &format!(
+            "; stopped after step {}: the validation loss no longer fell",
+            training.steps
+        );
+    }
+    if training.kept_step < training.steps {
+        out += &format!(
+            "; kept the adapter of step {}, whose validation loss is the lowest",
+            training.kept_step
+        );
+    }
+    if let Some(last) = judged(training.kept_step).or(training.validations.last()) {
         out += &format!(
             "; validation decisions {:.0} % right of {}",
             last.validation_decision_accuracy * 100.0,

@@ -11,5 +11,6 @@ pub(crate) mod llama;
 pub(crate) mod preference;
 pub(crate) mod report;
 pub(crate) mod select;
+pub(crate) mod shorten;
 pub(crate) mod text;
 pub(crate) mod training;

@@ -23,7 +23,7 @@ pub(crate) struct Sources<'a> {
     pub(crate) dataset: &'a Path,
 }
 
-/// Trains `lora` on `pairs` and writes the run directory `folder`. `resume`
+/// Trains `lora` on `pairs`, of which so many were cut to fit, and writes the run directory `folder`. `resume`
 /// continues from the checkpoint there.
 ///
 /// # Errors
@@ -32,7 +32,7 @@ pub(crate) struct Sources<'a> {
 pub(crate) fn train(
     settings: &Settings,
     sources: &Sources<'_>,
-    pairs: &[Pair],
+    (pairs, examples_cut): (&[Pair], usize),
     mut lora: Lora,
     base: &Base,
     folder: &Path,
@@ -92,6 +92,9 @@ pub(crate) fn train(
         wall_seconds: summary.wall_seconds,
         peak_memory_bytes: memory::peak_bytes(),
         parameters: lora.parameters(),
+        examples_cut,
+        kept_step: summary.steps,
+        stopped_early: false,
         history: summary.history.iter().map(as_step).collect(),
         validations: Vec::new(),
     };

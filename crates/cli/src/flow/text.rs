@@ -9,6 +9,7 @@ use model::{
 };
 use train::Pair;
 
+use super::shorten::Limit;
 use crate::exit::{Exit, Stop};
 
 /// A base model's way with text.
@@ -72,17 +73,19 @@ impl Text {
         })
     }
 
-    /// Encodes examples with their answers, for training.
+    /// Encodes examples with their answers, for training; also returns how many
+    /// of them lost a part of their prompt to fit the limit.
     ///
     /// # Errors
-    /// With the id of the first example that does not fit `max_tokens` or whose
+    /// With the id of the first example that does not fit `limit` or whose
     /// answer the template or the tokenizer changes.
     pub(crate) fn conversations(
         &self,
         examples: &[&Example],
-        max_tokens: usize,
-    ) -> anyhow::Result<Vec<Encoded>> {
-        examples
+        limit: Limit,
+    ) -> anyhow::Result<(Vec<Encoded>, usize)> {
+        let mut shortened = 0;
+        let encoded: anyhow::Result<Vec<Encoded>> = examples
             .iter()
             .map(|example| {
                 let messages: Vec<ChatMessage> = example
@@ -90,18 +93,26 @@ impl Text {
                     .iter()
                     .map(|message| ChatMessage::new(&message.role, &message.content))
                     .collect();
-                let encoded = encode_conversation(
-                    &self.tokenizer,
-                    &self.template,
-                    &messages,
-                    &example.id,
-                    max_tokens,
-                )
-                .map_err(|error| named(&self.path, error))?;
+                let encode =
+                    |messages: &[ChatMessage]| self.encode(messages, &example.id, limit.max_tokens);
+                let (encoded, cut) = limit
+                    .fit(&messages, &encode)
+                    .map_err(|error| named(&self.path, error))?;
+                shortened += usize::from(cut);
                 self.check_decision(example, &encoded)?;
                 Ok(encoded)
             })
-            .collect()
+            .collect();
+        Ok((encoded?, shortened))
+    }
+
+    fn encode(
+        &self,
+        messages: &[ChatMessage],
+        id: &str,
+        max_tokens: usize,
+    ) -> Result<Encoded, TextError> {
+        encode_conversation(&self.tokenizer, &self.template, messages, id, max_tokens)
     }
 
     /// Encodes the prompts of examples, ready for an answer.
@@ -119,41 +130,45 @@ impl Text {
             .collect()
     }
 
-    /// Encodes preference pairs, each answer with the prompt before it.
+    /// Encodes preference pairs, each answer with the prompt before it; also
+    /// returns how many of them lost a part of their prompt to fit the limit.
     ///
     /// # Errors
-    /// With the id of the first pair that does not fit `max_tokens` or whose text
+    /// With the id of the first pair that does not fit `limit` or whose text
     /// the template or the tokenizer changes.
     pub(crate) fn pairs(
         &self,
         pairs: &[PreferencePair],
-        max_tokens: usize,
-    ) -> anyhow::Result<Vec<Pair>> {
-        let encode = |pair: &PreferencePair, answer: &str| {
-            let turns = pair.prompt.iter();
-            let mut messages: Vec<ChatMessage> = turns
-                .map(|message| ChatMessage::new(&message.role, &message.content))
-                .collect();
-            messages.push(ChatMessage::new("assistant", answer));
-            encode_conversation(
-                &self.tokenizer,
-                &self.template,
-                &messages,
-                &pair.id,
-                max_tokens,
-            )
-            .map_err(|error| named(&self.path, error))
+        limit: Limit,
+    ) -> anyhow::Result<(Vec<Pair>, usize)> {
+        let mut shortened = 0;
+        let encode = |pair: &PreferencePair, prompt: &[ChatMessage]| {
+            let answered = |answer: &str| {
+                let answer = ChatMessage::new("assistant", answer);
+                self.encode(&[prompt, &[answer]].concat(), &pair.id, limit.max_tokens)
+            };
+            Ok(Pair {
+                id: pair.id.clone(),
+                chosen: answered(&pair.chosen)?,
+                rejected: answered(&pair.rejected)?,
+            })
         };
-        pairs
+        let encoded: anyhow::Result<Vec<Pair>> = pairs
             .iter()
             .map(|pair| {
-                Ok(Pair {
-                    id: pair.id.clone(),
-                    chosen: encode(pair, &pair.chosen)?,
-                    rejected: encode(pair, &pair.rejected)?,
-                })
+                let turns = pair.prompt.iter();
+                let prompt: Vec<ChatMessage> = turns
+                    .map(|message| ChatMessage::new(&message.role, &message.content))
+                    .collect();
+                // Both answers have the same prompt, so it is cut for the longer of them.
+                let (pair, cut) = limit
+                    .fit(&prompt, &|prompt| encode(pair, prompt))
+                    .map_err(|error| named(&self.path, error))?;
+                shortened += usize::from(cut);
+                Ok(pair)
             })
-            .collect()
+            .collect();
+        Ok((encoded?, shortened))
     }
 
     /// Asserts that scoring reads the tokens that training wrote.

@@ -10,6 +10,7 @@ use weights::peft::{self, PeftConfig};
 
 use super::base::Base;
 use super::select;
+use super::shorten::Limit;
 use crate::progress::Progress;
 use crate::run::{self, Record, Run, Training};
 use crate::settings::Settings;
@@ -31,9 +32,11 @@ pub(crate) fn train(
     resume: bool,
 ) -> anyhow::Result<(Run, Lora)> {
     let chosen = select::training(&dataset.train, settings.train.max_examples);
-    let examples = base
-        .text
-        .conversations(&chosen, settings.train.max_tokens)?;
+    let limit = Limit::from(&settings.train);
+    let (examples, examples_cut) = base.text.conversations(&chosen, limit)?;
+    if let Some(note) = limit.note(examples_cut, examples.len()) {
+        output::warn(&note);
+    }
     let validation = validation(settings, dataset, base)?;
     let mut lora = Lora::new(
         base.decoder.config(),
@@ -66,8 +69,12 @@ pub(crate) fn train(
                     bar.set(step.step as u64);
                 }
                 Event::Validated(found) => {
+                    let best = match found.best_step {
+                        Some(best) if best < found.step => format!(" (best at step {best})"),
+                        _ => String::new(),
+                    };
                     accuracy = format!(
-                        ", validation loss {:.3}, decisions {:.0} %",
+                        ", validation loss {:.3}{best}, decisions {:.0} %",
                         found.validation_loss,
                         found.validation_decision_accuracy * 100.0
                     );
@@ -90,6 +97,9 @@ pub(crate) fn train(
         wall_seconds: summary.wall_seconds,
         peak_memory_bytes: memory::peak_bytes(),
         parameters: lora.parameters(),
+        examples_cut,
+        kept_step: summary.kept_step,
+        stopped_early: summary.stopped_early,
         history: summary.history,
         validations: summary.validations,
     };
@@ -149,7 +159,8 @@ fn validation(settings: &Settings, dataset: &Dataset, base: &Base) -> anyhow::Re
     Ok(Validation {
         examples: base
             .text
-            .conversations(&chosen, settings.train.max_tokens)?,
+            .conversations(&chosen, Limit::from(&settings.train))?
+            .0,
         labels: chosen.iter().map(|example| example.label.index()).collect(),
         tokens: base.text.decisions.clone(),
     })

@@ -87,7 +87,7 @@ fn a_mistyped_key_is_placed_and_corrected() {
     .unwrap();
     let run = run(folder.path(), "data inspect");
     insta::assert_snapshot!(run.stderr, @r"
-    error: `foretune.toml`, line 5, column 1: unknown field `learning_rte`, expected one of `learning_rate`, `warmup_ratio`, `schedule`, `batch_size`, `epochs`, `max_examples`, `micro_batch_tokens`, `rank`, `alpha`, `dropout`, `targets`, `weight_decay`, `beta1`, `beta2`, `eps`, `max_gradient_norm`, `decision_weight`, `max_tokens`, `validate_every`, `validation_examples`, `checkpoint_every`, `seed`
+    error: `foretune.toml`, line 5, column 1: unknown field `learning_rte`, expected one of `learning_rate`, `warmup_ratio`, `schedule`, `batch_size`, `epochs`, `max_examples`, `micro_batch_tokens`, `rank`, `alpha`, `rslora`, `dropout`, `targets`, `optimizer`, `loraplus_ratio`, `weight_decay`, `beta1`, `beta2`, `eps`, `max_gradient_norm`, `decision_weight`, `max_tokens`, `too_long`, `validate_every`, `validation_examples`, `early_stopping`, `keep`, `checkpoint_every`, `seed`
     hint: did you mean `learning_rate`?
     ");
     assert_eq!((run.code, run.stdout.as_str()), (2, ""));
