@@ -6,6 +6,8 @@
 //! presets are settings files themselves, with every key and its meaning;
 //! `foretune init` writes one for editing.
 
+#[cfg(test)]
+mod documented;
 mod layers;
 mod sections;
 mod suggest;

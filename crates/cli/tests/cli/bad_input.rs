@@ -253,6 +253,72 @@ fn an_example_longer_than_the_limit_is_named() {
 }
 
 #[test]
+fn a_longer_example_loses_a_part_of_its_prompt_if_asked_for() {
+    let folder = with_dataset();
+    let at = folder.path();
+    let model = at.join("model");
+    fs::create_dir(&model).unwrap();
+    tiny::write(&model);
+    let train = |rule: &str| {
+        let arguments = format!(
+            "train sft --model model --out {rule} --steps 1 --json --set train.max_tokens=400 \
+             --set train.too_long={rule} --set train.validation_examples=4"
+        );
+        let run = run(at, &arguments);
+        check(
+            &run,
+            0,
+            &["examples are longer than `train.max_tokens` = 400"],
+        );
+        let value: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
+        assert!(
+            value["training"]["examples_cut"].as_u64() > Some(0),
+            "{value}"
+        );
+        // Four examples of at most 400 tokens, and not much below.
+        let tokens = value["training"]["tokens"].as_u64().unwrap();
+        assert!((4 * 396..=4 * 400).contains(&tokens), "{tokens}");
+        (
+            run.stderr,
+            fs::read(at.join(rule).join("adapter/adapter_model.safetensors")).unwrap(),
+        )
+    };
+    let (start, end) = (train("cut_start"), train("cut_end"));
+    assert!(start.0.contains("lost their beginning") && end.0.contains("lost their end"));
+    // The one saw what the other did not.
+    assert!(start.1 != end.1);
+    check(
+        &run(at, "train sft --model model --set train.too_long=cut"),
+        2,
+        &["`cut`", "cut_start"],
+    );
+}
+
+#[test]
+fn an_empty_answer_is_placed() {
+    let folder = with_dataset();
+    let path = folder.path().join("dataset/examples.jsonl");
+    let text = fs::read_to_string(&path).unwrap();
+    let lines: Vec<String> = text
+        .lines()
+        .enumerate()
+        .map(|(index, line)| {
+            let mut value: serde_json::Value = serde_json::from_str(line).unwrap();
+            if index == 2 {
+                value["messages"][1]["content"] = " ".into();
+            }
+            value.to_string() + "\n"
+        })
+        .collect();
+    fs::write(&path, lines.concat()).unwrap();
+    check(
+        &run(folder.path(), "train sft --model nowhere"),
+        3,
+        &["examples.jsonl", "line 3", "the answer is empty"],
+    );
+}
+
+#[test]
 fn an_altered_data_set_is_refused() {
     let folder = with_dataset();
     let at = folder.path();

@@ -8,6 +8,7 @@
 mod bad_input;
 mod flow;
 mod keeping;
+mod killed;
 mod readme;
 mod support;
 mod usage;
