@@ -10,6 +10,7 @@ mod page;
 mod prose;
 mod table;
 mod tables;
+pub mod training;
 
 use std::collections::BTreeMap;
 

@@ -17,7 +17,26 @@ const STYLE: &str = include_str!("style.css");
 /// Returns the page of a report.
 pub fn html(report: &Report, page: &PageData) -> String {
     let headline = prose::headline(report);
-    let sections = sections(report, page);
+    document(&Document {
+        title: &format!("foretune: {}", headline.title),
+        banner: page.banner.as_deref(),
+        header: &header(report, &headline),
+        sections: &sections(report, page),
+        footer: "Made by foretune. A test on past data is no promise about the future, and nothing here is advice to trade.",
+    })
+}
+
+/// What a page is made of. Only `header` and the sections' bodies are markup.
+pub(super) struct Document<'a> {
+    pub(super) title: &'a str,
+    pub(super) banner: Option<&'a str>,
+    pub(super) header: &'a str,
+    pub(super) sections: &'a [Section],
+    pub(super) footer: &'a str,
+}
+
+/// Puts a page together: style, banner, header, links to the sections, the sections.
+pub(super) fn document(page: &Document<'_>) -> String {
     let mut html = String::with_capacity(256 * 1024);
     let _ = write!(
         html,
@@ -25,18 +44,18 @@ pub fn html(report: &Report, page: &PageData) -> String {
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n\
          <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; img-src data:\"/>\n\
          <link rel=\"icon\" href=\"data:,\"/>\n<title>{}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n",
-        escape(&format!("foretune: {}", headline.title))
+        escape(page.title)
     );
-    if let Some(banner) = &page.banner {
+    if let Some(banner) = page.banner {
         let _ = writeln!(
             html,
             "<div class=\"banner\" role=\"note\">{}</div>",
             escape(banner)
         );
     }
-    html.push_str(&header(report, &headline));
+    html.push_str(page.header);
     html.push_str("<main>\n<nav aria-label=\"Sections\"><ul>");
-    for section in &sections {
+    for section in page.sections {
         let _ = write!(
             html,
             "<li><a href=\"#{}\">{}</a></li>",
@@ -45,7 +64,7 @@ pub fn html(report: &Report, page: &PageData) -> String {
         );
     }
     html.push_str("</ul></nav>\n");
-    for section in &sections {
+    for section in page.sections {
         let _ = writeln!(
             html,
             "<section id=\"{0}\" aria-labelledby=\"{0}-title\"><h2 id=\"{0}-title\">{1}</h2>\n{2}</section>",
@@ -54,14 +73,19 @@ pub fn html(report: &Report, page: &PageData) -> String {
             section.body
         );
     }
-    html.push_str("</main>\n<footer><p>Made by foretune. A test on past data is no promise about the future, and nothing here is advice to trade.</p></footer>\n</body>\n</html>\n");
+    let _ = write!(
+        html,
+        "</main>\n<footer><p>{}</p></footer>\n</body>\n</html>\n",
+        escape(page.footer)
+    );
     html
 }
 
-struct Section {
-    id: &'static str,
-    title: &'static str,
-    body: String,
+/// A part of a page with its link; the body is markup.
+pub(super) struct Section {
+    pub(super) id: &'static str,
+    pub(super) title: &'static str,
+    pub(super) body: String,
 }
 
 /// Returns the sections that have something to show.

@@ -11,10 +11,10 @@ use crate::class;
 /// Widths of the two drawings of a wide figure: for a desk and for a phone.
 const WIDTHS: [(&str, f64); 2] = [("wide", 952.0), ("narrow", 358.0)];
 /// Width of a figure that looks the same on both.
-const SMALL: f64 = 440.0;
+pub(super) const SMALL: f64 = 440.0;
 
 /// Frames a drawing with its title and a sentence on how to read it.
-fn figure(title: &str, reading: &str, tag: &str, body: &str) -> String {
+pub(super) fn figure(title: &str, reading: &str, tag: &str, body: &str) -> String {
     let tag = if tag.is_empty() {
         String::new()
     } else {
@@ -32,7 +32,7 @@ fn figure(title: &str, reading: &str, tag: &str, body: &str) -> String {
 }
 
 /// Draws a figure once for a desk and once for a phone; the style sheet shows one.
-fn both_widths(id: &str, draw: impl Fn(&str, f64) -> String) -> String {
+pub(super) fn both_widths(id: &str, draw: impl Fn(&str, f64) -> String) -> String {
     let mut html = String::new();
     for (name, width) in WIDTHS {
         let drawing = draw(&format!("{id}-{name}"), width);
