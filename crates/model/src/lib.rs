@@ -41,3 +41,4 @@ pub use sampling::Sampling;
 pub use text_error::TextError;
 pub use tokenizer::Tokenizer;
 pub use weights::dynamic_map;
+pub use weights::ModelConfig;

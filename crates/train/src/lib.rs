@@ -12,6 +12,7 @@ pub mod dpo;
 mod error;
 mod fingerprint;
 mod log;
+pub mod estimate;
 mod micro_batch;
 pub mod optimizer;
 mod order;

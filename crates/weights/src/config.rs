@@ -105,6 +105,14 @@ pub struct ModelConfig {
 const SUPPORTED: &str = "Llama, Mistral, Qwen2 or Qwen3 (dense)";
 
 impl ModelConfig {
+    /// Reads a `config.json` alone, without weights: the shape of a model that need not be there.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or is not the configuration of a supported model.
+    pub fn from_file(path: &Path) -> Result<Self, WeightsError> {
+        from_json(&Json::read(path)?, None)
+    }
+
     /// Returns the name and shape (outermost first) of every tensor the model must have.
     pub fn tensors(&self) -> Vec<(String, Vec<usize>)> {
         let (hidden, inner) = (self.hidden_size, self.intermediate_size);

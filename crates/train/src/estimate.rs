@@ -1,0 +1,495 @@
+//! What a training needs before it starts: memory by component, and arithmetic.
+//!
+//! Pure functions over a model's shape and the settings; nothing here allocates, measures or
+//! prints. Every term names the allocation it stands for, so that a change of `model` or `train`
+//! has one place to be followed up in. All sizes are bytes unless a name says otherwise.
+//!
+//! Dimensions: T rows of the largest forward pass, C hidden, F feed-forward, H query heads,
+//! G key/value heads, D head width, Q = H D, K = G D, V vocabulary, L layers, R rank.
+
+use model::{LoraSettings, ModelConfig, Projection};
+use serde::Serialize;
+
+/// Bytes of an f32.
+const F32: u64 = 4;
+
+/// Supervised rows whose logits exist at the same time while training (`HEAD_ROWS` in `model`).
+const HEAD_ROWS: usize = 64;
+
+/// Query rows of an attention tile (`TILE` in `kernels`).
+const ATTENTION_TILE: usize = 64;
+
+/// Longest rotary table (`MAX_POSITIONS` in `model`).
+const MAX_POSITIONS: usize = 32_768;
+
+/// Copies of the adapter during a run: the caller's and the one being trained.
+const ADAPTER_COPIES: u64 = 2;
+
+/// A checkpoint is put together in memory, its tensors first and the whole file then: adapter and
+/// two moments, twice, in f32.
+const CHECKPOINT_BYTES_PER_PARAMETER: u64 = 3 * F32 * 2;
+
+/// Prompts that are decoded or scored side by side (`PROMPTS_PER_PASS` in `model`).
+const PROMPTS_PER_PASS: u64 = 16;
+
+/// Buffers above this are returned to the system as soon as they are freed; smaller ones stay with
+/// the process. The ceiling of the threshold that the GNU C library moves by itself
+/// (mallopt(3), `M_MMAP_THRESHOLD`: 4 MiB times the width of a `long`).
+const KEPT_BY_ALLOCATOR: u64 = 32 << 20;
+
+/// Share of the saved activations that is resident twice when passes have different numbers of
+/// rows. A layer's buffer that meets a longer pass moves to a larger place (`Vec::resize`), once,
+/// because it then has room for twice the rows; what it leaves is used again only in part. Measured
+/// on SmolLM2-135M with real examples at 0.27 to 0.5.
+const OUTGROWN: f64 = 0.4;
+
+/// The process without a model: program code that was touched, thread stacks, the packing buffers
+/// of the matrix products. Measured at 8 to 11 MB with two threads.
+const PROCESS: u64 = 8_000_000;
+
+/// Another thread: its stack, its packing buffers, its corner of the allocator.
+const PER_THREAD: u64 = 1_000_000;
+
+/// Whether the engine can compute activations again; [`Plan::recompute`] says what that would take.
+pub const RECOMPUTE_SUPPORTED: bool = false;
+
+/// How a frozen matrix is held in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Precision {
+    /// 32-bit floats.
+    F32,
+    /// 16-bit brain floats.
+    Bf16,
+    /// 4-bit normal floats with double quantisation; embedding and head in bf16.
+    Nf4,
+    /// GGUF's `Q8_0`: 34 bytes for 32 weights.
+    #[serde(rename = "q8_0")]
+    Q8_0,
+    /// GGUF's `Q4_K`: 144 bytes for 256 weights.
+    #[serde(rename = "q4_k")]
+    Q4K,
+    /// As the file stores it.
+    AsStored,
+}
+
+impl Precision {
+    /// All of them, in the order they are listed to people.
+    pub const ALL: [Self; 6] = [
+        Self::F32,
+        Self::Bf16,
+        Self::Nf4,
+        Self::Q8_0,
+        Self::Q4K,
+        Self::AsStored,
+    ];
+
+    /// What [`model::Decoder`] holds today; the others say what they would take.
+    pub const SUPPORTED: &[Self] = &[Self::F32];
+
+    /// Returns the name used on the command line.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::Bf16 => "bf16",
+            Self::Nf4 => "nf4",
+            Self::Q8_0 => "q8_0",
+            Self::Q4K => "q4_k",
+            Self::AsStored => "as-stored",
+        }
+    }
+
+    /// Returns bits per weight of a linear layer, scales included; none for [`Self::AsStored`].
+    ///
+    /// NF4: 4 bits, an 8-bit scale for 64 weights, a 32-bit scale for 256 of those scales.
+    fn linear_bits(self) -> Option<f64> {
+        match self {
+            Self::F32 => Some(32.0),
+            Self::Bf16 => Some(16.0),
+            Self::Nf4 => Some(4.0 + 8.0 / 64.0 + 32.0 / (64.0 * 256.0)),
+            Self::Q8_0 => Some(34.0 * 8.0 / 32.0),
+            Self::Q4K => Some(144.0 * 8.0 / 256.0),
+            Self::AsStored => None,
+        }
+    }
+
+    /// Returns bits per weight of embedding and head.
+    fn embedding_bits(self) -> Option<f64> {
+        match self {
+            Self::Nf4 => Some(16.0),
+            other => other.linear_bits(),
+        }
+    }
+}
+
+/// How the optimiser keeps its moments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Optimizer {
+    /// Two f32 moments.
+    #[serde(rename = "adamw")]
+    AdamW,
+    /// Two 8-bit moments with a scale for 256 of them; small tensors keep f32.
+    #[serde(rename = "adamw_8bit")]
+    AdamW8Bit,
+}
+
+impl Optimizer {
+    /// Tensors below this many elements keep f32 moments.
+    const SMALL: u64 = 4096;
+    /// Moments that share a scale.
+    const BLOCK: u64 = 256;
+
+    fn bytes(self, elements: u64) -> u64 {
+        match self {
+            Self::AdamW8Bit if elements >= Self::SMALL => {
+                2 * (elements + elements.div_ceil(Self::BLOCK) * F32)
+            }
+            Self::AdamW | Self::AdamW8Bit => 2 * elements * F32,
+        }
+    }
+}
+
+/// Bytes of a model's matrices, one part beside the other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Frozen {
+    /// Linear layers, their biases and all norms.
+    pub layers: u64,
+    /// Embedding, and the head where it is another matrix.
+    pub embedding: u64,
+}
+
+impl Frozen {
+    /// Counts the bytes of `config` at `precision`; `stored` says how many a tensor takes in its
+    /// file and is asked for [`Precision::AsStored`] only. Vectors are f32 whatever the precision.
+    ///
+    /// Returns nothing if a size is needed that `stored` does not know.
+    pub fn new(
+        config: &ModelConfig,
+        precision: Precision,
+        stored: &dyn Fn(&str) -> Option<u64>,
+    ) -> Option<Self> {
+        let mut frozen = Self::default();
+        for (name, shape) in config.tensors() {
+            let elements: u64 = shape.iter().map(|n| *n as u64).product();
+            let is_embedding = name == "model.embed_tokens.weight" || name == "lm_head.weight";
+            let bits = if is_embedding {
+                precision.embedding_bits()
+            } else {
+                precision.linear_bits()
+            };
+            let bytes = match bits {
+                _ if shape.len() == 1 => elements * F32,
+                Some(bits) => (elements as f64 * bits / 8.0).ceil() as u64,
+                None => stored(&name)?,
+            };
+            *if is_embedding {
+                &mut frozen.embedding
+            } else {
+                &mut frozen.layers
+            } += bytes;
+        }
+        Some(frozen)
+    }
+}
+
+/// What is to be trained, as far as memory and arithmetic depend on it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// The adapter.
+    pub lora: LoraSettings,
+    /// Rows of the largest forward pass, T.
+    pub rows: usize,
+    /// Tokens of the longest sequence: the keys that its last row sees.
+    pub longest: usize,
+    /// Supervised rows of the largest pass.
+    pub supervised: usize,
+    /// Whether passes differ in their number of rows, as they do on real examples.
+    pub uneven: bool,
+    /// Whether only the residual stream of each layer is kept and the rest computed again.
+    pub recompute: bool,
+    /// The optimiser.
+    pub optimizer: Optimizer,
+    /// Threads that compute.
+    pub threads: usize,
+    /// Rows of the largest validation pass and logits that exist at the same time in it; zeros
+    /// without validation.
+    pub validation: (usize, usize),
+    /// Bytes of the model's file, mapped while it is read; 0 if there is none.
+    pub file: u64,
+    /// Bytes held beside the training itself: tokenizer, examples.
+    pub beside: u64,
+}
+
+/// One component of the memory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Component {
+    /// Stable name.
+    pub name: &'static str,
+    /// What it is, in words.
+    pub what: &'static str,
+    /// Its size.
+    pub bytes: u64,
+}
+
+/// The memory a training takes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Memory {
+    /// What is resident at the peak of a training step; the sum is [`Self::step`].
+    pub components: Vec<Component>,
+    /// Resident while the model is read: weights and the mapped file, whose pages the system can
+    /// take back.
+    pub loading: u64,
+    /// Resident at the peak of a training step.
+    pub step: u64,
+    /// Resident while a checkpoint is written.
+    pub checkpoint: u64,
+    /// Resident during a validation.
+    pub validation: u64,
+    /// The largest of all: what the system will report as the process's peak.
+    pub peak: u64,
+    /// What has to be available: the peak without file pages that can be taken back.
+    pub needed: u64,
+    /// One token's keys and values in a cache, for generation and scoring after the training.
+    pub cache_per_token: u64,
+    /// The cache of one pass of prompts as long as the longest sequence.
+    pub cache: u64,
+}
+
+/// A buffer of the training step and the phases it lives in: forward, head, backward.
+struct Buffer(u64, [bool; 3]);
+
+/// Estimates the memory of training an adapter on `config`, its matrices taking `frozen`.
+pub fn memory(config: &ModelConfig, frozen: Frozen, plan: &Plan) -> Memory {
+    let t = plan.rows as u64;
+    let parameters = adapter_parameters(config, &plan.lora);
+    let per_layer = t * saved_floats(config, plan) * F32;
+    let residual = t * config.hidden_size as u64 * F32;
+    let layers = config.num_layers as u64;
+    // Recompute keeps the stream on entry of each layer and everything of one layer at a time.
+    let saved = if plan.recompute {
+        layers * residual + per_layer
+    } else {
+        layers * per_layer
+    };
+    let outgrown = if plan.uneven {
+        (saved as f64 * OUTGROWN) as u64
+    } else {
+        0
+    };
+    let half = config.head_dim as u64 / 2;
+    // Cosines and sines of every position the table covers.
+    let rotary = 2 * half * config.max_position.clamp(1, MAX_POSITIONS) as u64 * F32;
+    let head_rows = plan.supervised.min(HEAD_ROWS) as u64;
+    let logits = head_rows * config.vocab_size as u64 * F32;
+    let optimizer: u64 = tensors(config, &plan.lora)
+        .map(|elements| plan.optimizer.bytes(elements))
+        .sum();
+    let components = vec![
+        component(
+            "frozen_weights",
+            "frozen weights of the layers",
+            frozen.layers,
+        ),
+        component("embedding", "embedding and output head", frozen.embedding),
+        component("rotary", "rotary tables", rotary),
+        component(
+            "adapter",
+            "adapter, trained and handed in",
+            parameters * F32 * ADAPTER_COPIES,
+        ),
+        component("gradients", "gradients of the adapter", parameters * F32),
+        component("optimizer", "optimiser's moments", optimizer),
+        component("activations", "saved activations", saved),
+        component("outgrown", "buffers outgrown by longer passes", outgrown),
+        component("working", "working buffers", working(config, plan)),
+        component("logits", "logits of one chunk", logits),
+        component(
+            "process",
+            "process, tokenizer, examples",
+            PROCESS + plan.threads as u64 * PER_THREAD + plan.beside,
+        ),
+    ];
+    let of = |name: &str| -> u64 {
+        let found = components.iter().find(|c| c.name == name);
+        found.map_or(0, |c| c.bytes)
+    };
+    let weights = frozen.layers + frozen.embedding + rotary;
+    let standing = weights + of("adapter") + of("gradients") + of("optimizer") + of("process");
+    let step: u64 = components.iter().map(|c| c.bytes).sum();
+    let checkpoint = standing + saved + outgrown + parameters * CHECKPOINT_BYTES_PER_PARAMETER;
+    // Buffers of the training passes are freed before a validation.
+    let validation = standing + scoring(config, plan.validation);
+    let loading = weights + of("process") + plan.file;
+    let needed = step.max(checkpoint).max(validation);
+    let cache_per_token = 2 * layers * (config.num_kv_heads * config.head_dim) as u64 * F32;
+    Memory {
+        components,
+        loading,
+        step,
+        checkpoint,
+        validation,
+        peak: needed.max(loading),
+        needed,
+        cache_per_token,
+        cache: cache_per_token * PROMPTS_PER_PASS * plan.longest as u64,
+    }
+}
+
+fn component(name: &'static str, what: &'static str, bytes: u64) -> Component {
+    Component { name, what, bytes }
+}
+
+/// Returns the number of elements of every factor of the adapter.
+fn tensors<'a>(config: &'a ModelConfig, lora: &'a LoraSettings) -> impl Iterator<Item = u64> + 'a {
+    (0..config.num_layers).flat_map(move |_| {
+        lora.targets.iter().flat_map(move |projection| {
+            let (inputs, outputs) = projection.shape(config);
+            [(lora.rank * inputs) as u64, (lora.rank * outputs) as u64]
+        })
+    })
+}
+
+/// Returns the number of trained parameters.
+pub fn adapter_parameters(config: &ModelConfig, lora: &LoraSettings) -> u64 {
+    tensors(config, lora).sum()
+}
+
+/// Returns the number of parameters of the base model, a tied head counted once.
+pub fn base_parameters(config: &ModelConfig) -> u64 {
+    let count = |shape: &[usize]| shape.iter().map(|n| *n as u64).product::<u64>();
+    config.tensors().iter().map(|(_, shape)| count(shape)).sum()
+}
+
+/// Floats that one layer keeps of each row for its backward pass: the fields of `Saved` in
+/// `model::forward`, in their order.
+fn saved_floats(config: &ModelConfig, plan: &Plan) -> u64 {
+    let Widths { c, f, h, g, q, k } = Widths::of(config);
+    let stream = 2 * c; // on entry and after attention
+    let roots = 2; // of the two norms
+    let attention = q + k + k + q + h; // q, k, v, output, log-sum-exp
+    let norms = if config.qk_norm { q + k + h + g } else { 0 }; // before the heads' norms
+    let feed_forward = 2 * f; // gate and up
+    let low_rank = (plan.lora.rank * plan.lora.targets.len()) as u64;
+    stream + roots + attention + norms + feed_forward + low_rank
+}
+
+/// Bytes of everything a step allocates besides what it saves.
+///
+/// What the allocator keeps counts for all phases at once, larger buffers for their own phase:
+/// measured on SmolLM2-135M the peak of repeated steps is the sum of the phases' buffers, not the
+/// largest phase, because freed memory between live buffers is not given back.
+fn working(config: &ModelConfig, plan: &Plan) -> u64 {
+    let Widths { c, f, q, k, .. } = Widths::of(config);
+    let t = plan.rows as u64;
+    let row = |floats: u64| t * floats * F32;
+    let again = plan.recompute;
+    let forward = [true, false, again];
+    let backward = [false, false, true];
+    let widest = plan
+        .lora
+        .targets
+        .iter()
+        .map(|projection| projection.shape(config).0 as u64)
+        .max()
+        .unwrap_or(0);
+    let dropped = if plan.lora.dropout > 0.0 { widest } else { 0 };
+    let head_rows = plan.supervised.min(HEAD_ROWS) as u64;
+    let mut buffers = vec![
+        // `Decoder::forward`: the stream, the normed rows, the product of gate and up.
+        Buffer(row(c), [true, true, again]),
+        Buffer(row(c), forward),
+        Buffer(row(f), forward),
+        // `head_backward`: its gradient, and four small buffers of the chunk.
+        Buffer(row(c), [false, true, true]),
+        Buffer(4 * head_rows * c * F32, [false, true, false]),
+        // `linear_forward` and `linear_backward`: the input with dropout, the gradient through it.
+        Buffer(row(dropped), [true, false, true]),
+        Buffer(row(dropped), backward),
+    ];
+    // `Scratch`: normed, dnormed, product, dproduct, dattention, dq, dk, dv, draw.
+    let draw = if config.qk_norm { q } else { 0 };
+    for floats in [c, c, f, f, q, q, k, k, draw] {
+        buffers.push(Buffer(row(floats), backward));
+    }
+    // Attention's results come from the worker threads in small pieces: backward has three for
+    // each query head, more than forward's one, and takes over its memory.
+    let pieces = row(3 * q);
+    // Scores and their gradient of one tile on every thread.
+    let tiles = (plan.threads * 2 * ATTENTION_TILE * plan.longest) as u64 * F32;
+    let is_kept = |buffer: &&Buffer| buffer.0 <= KEPT_BY_ALLOCATOR;
+    let kept: u64 = buffers.iter().filter(is_kept).map(|b| b.0).sum();
+    let returned = (0..3)
+        .map(|phase| {
+            let large = buffers.iter().filter(|b| !is_kept(b) && b.1[phase]);
+            large.map(|b| b.0).sum::<u64>()
+        })
+        .max()
+        .unwrap_or(0);
+    kept + returned + pieces + tiles
+}
+
+/// Bytes of a forward pass that keeps nothing: one layer's buffers, stream, normed rows, product,
+/// attention's pieces, and the logits of the rows asked for, all at once.
+fn scoring(config: &ModelConfig, (rows, logits): (usize, usize)) -> u64 {
+    let Widths { c, f, h, q, k, .. } = Widths::of(config);
+    let norms = if config.qk_norm { q + k } else { 0 };
+    let layer = q + k + k + q + h + norms + 2 * f;
+    let pass = rows as u64 * (layer + 2 * c + f + q + h) * F32;
+    pass + (logits * (config.vocab_size + 2 * config.hidden_size)) as u64 * F32
+}
+
+struct Widths {
+    c: u64,
+    f: u64,
+    h: u64,
+    g: u64,
+    q: u64,
+    k: u64,
+}
+
+impl Widths {
+    fn of(config: &ModelConfig) -> Self {
+        let d = config.head_dim as u64;
+        let (h, g) = (config.num_heads as u64, config.num_kv_heads as u64);
+        Self {
+            c: config.hidden_size as u64,
+            f: config.intermediate_size as u64,
+            h,
+            g,
+            q: h * d,
+            k: g * d,
+        }
+    }
+}
+
+/// Arithmetic of one pass forward and backward over `rows` rows in sequences of `sequence`
+/// tokens, `supervised` of them with loss, in floating-point operations (a multiply-add is two).
+///
+/// The linear layers dominate; norms, rotary and element-wise work are left out.
+pub fn operations(
+    config: &ModelConfig,
+    plan: &Plan,
+    (rows, sequence, supervised): (f64, f64, f64),
+) -> f64 {
+    let size = |projection: Projection| {
+        let (inputs, outputs) = projection.shape(config);
+        (inputs * outputs) as f64
+    };
+    let layers = config.num_layers as f64;
+    let linears: f64 = Projection::ALL.into_iter().map(size).sum::<f64>() * layers;
+    // Nothing below the first layer's attention is trained.
+    let inputs = [Projection::Query, Projection::Key, Projection::Value];
+    let without: f64 = inputs.into_iter().map(size).sum();
+    let forward_passes = if plan.recompute { 2.0 } else { 1.0 };
+    let linear = 2.0 * (linears * forward_passes + linears - without);
+    // Forward, backward: z or dz, y or the gradient of B, the gradient of A, dx.
+    let factors: f64 = tensors(config, &plan.lora).map(|n| n as f64).sum();
+    let low_rank = factors * (2.0 * forward_passes + 4.0);
+    // Scores and outputs forward; scores again, and gradients of p, q, k, v backward.
+    let keys = f64::midpoint(sequence, 1.0);
+    let attention = 2.0 * (2.0 * forward_passes + 5.0) * keys;
+    let attention = attention * (config.num_heads * config.head_dim) as f64 * layers;
+    let head = 4.0 * (config.vocab_size * config.hidden_size) as f64;
+    rows * (linear + low_rank + attention) + supervised * head
+}
