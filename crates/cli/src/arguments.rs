@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::command::{
-    check, data_inspect, dataset_build, evaluate, export, init, quickstart, train_dpo, train_sft,
+    check, data_inspect, dataset_build, estimate, evaluate, export, init, quickstart, report,
+    train_dpo, train_sft,
 };
 use crate::exit;
 
@@ -78,6 +79,8 @@ pub(crate) enum Command {
     Export(export::Typed),
     Check(check::Typed),
     Evaluate(evaluate::Typed),
+    Report(report::Typed),
+    Estimate(estimate::Typed),
 }
 
 /// Commands about market data.

@@ -8,7 +8,7 @@
 //! | 2 | wrong arguments or settings |
 //! | 3 | input data missing or not fit for use |
 //! | 4 | base model, tokenizer, chat template or adapter not fit for use |
-//! | 5 | refused: the check or the evaluation did not meet its gate |
+//! | 5 | refused: a check or an evaluation did not meet its gate, or memory will not do |
 //! | 6 | a tool or the network is missing (python3, pip, download) |
 //! | 7 | storage: cannot read or write, disk full, no permission |
 //! | 130 | interrupted (Ctrl-C) |
@@ -36,7 +36,7 @@ Exit codes:
   2    wrong arguments or settings
   3    input data missing or not fit for use
   4    base model, tokenizer, chat template or adapter not fit for use
-  5    refused: the check or the evaluation did not meet its gate
+  5    refused: a check or an evaluation did not meet its gate, or memory will not do
   6    a tool or the network is missing (python3, pip, download)
   7    storage: cannot read or write, disk full, no permission
   130  interrupted (Ctrl-C)

@@ -9,6 +9,7 @@
 //! check.json                        the comparison with llama.cpp (`check`)
 //! decisions.jsonl                   every arm's test decisions (`evaluate`)
 //! report.json  report.html          the evaluation and its page (`evaluate`)
+//! training.html                     the page of the training (`report`)
 //! dataset/                          the examples, for a quickstart
 //! ```
 
@@ -39,7 +40,7 @@ const FILES: [&str; 4] = [
 ];
 
 /// What rests on a training and is void once another one begins.
-const RESULTS: [&str; 7] = [
+const RESULTS: [&str; 8] = [
     RECORD,
     "adapter",
     "adapter.gguf",
@@ -47,6 +48,7 @@ const RESULTS: [&str; 7] = [
     "decisions.jsonl",
     "report.json",
     "report.html",
+    "training.html",
 ];
 
 /// What a run directory holds, as shown in `--help`.
@@ -61,6 +63,7 @@ A run directory:
   check.json                  the comparison with llama.cpp (check)
   decisions.jsonl             every arm's decisions on the test span (evaluate)
   report.json, report.html    the evaluation and its page (evaluate)
+  training.html               the page of the training (report)
   dataset/                    the examples (quickstart)";
 
 /// A run directory.

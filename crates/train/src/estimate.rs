@@ -32,12 +32,12 @@ const CHECKPOINT_BYTES_PER_PARAMETER: u64 = 3 * F32 * 2;
 /// Prompts that are decoded or scored side by side (`PROMPTS_PER_PASS` in `model`).
 const PROMPTS_PER_PASS: u64 = 16;
 
-/// Buffers above this are returned to the system as soon as they are freed; smaller ones stay with
-/// the process. The ceiling of the threshold that the GNU C library moves by itself
+/// Buffers of this size or more are returned to the system as soon as they are freed; smaller ones
+/// stay with the process. The ceiling of the threshold that the GNU C library moves by itself
 /// (mallopt(3), `M_MMAP_THRESHOLD`: 4 MiB times the width of a `long`).
 const KEPT_BY_ALLOCATOR: u64 = 32 << 20;
 
-/// Share of the saved activations that is resident twice when passes have different numbers of
+/// Share of the saved activations (of buffers below [`KEPT_BY_ALLOCATOR`]) that is resident twice when passes have different numbers of
 /// rows. A layer's buffer that meets a longer pass moves to a larger place (`Vec::resize`), once,
 /// because it then has room for twice the rows; what it leaves is used again only in part. Measured
 /// on SmolLM2-135M with real examples at 0.27 to 0.5.
@@ -263,17 +263,25 @@ struct Buffer(u64, [bool; 3]);
 pub fn memory(config: &ModelConfig, frozen: Frozen, plan: &Plan) -> Memory {
     let t = plan.rows as u64;
     let parameters = adapter_parameters(config, &plan.lora);
-    let per_layer = t * saved_floats(config, plan) * F32;
+    let buffers = saved_widths(config, plan).into_iter().map(|w| t * w * F32);
+    let per_layer: u64 = buffers.clone().sum();
+    // Larger ones are moved by the system's page table and leave nothing behind.
+    let per_layer_kept: u64 = buffers.filter(|bytes| *bytes < KEPT_BY_ALLOCATOR).sum();
     let residual = t * config.hidden_size as u64 * F32;
     let layers = config.num_layers as u64;
     // Recompute keeps the stream on entry of each layer and everything of one layer at a time.
-    let saved = if plan.recompute {
-        layers * residual + per_layer
+    let (saved, saved_kept) = if plan.recompute {
+        let is_kept = residual < KEPT_BY_ALLOCATOR;
+        let residuals = layers * residual;
+        (
+            residuals + per_layer,
+            if is_kept { residuals } else { 0 } + per_layer_kept,
+        )
     } else {
-        layers * per_layer
+        (layers * per_layer, layers * per_layer_kept)
     };
     let outgrown = if plan.uneven {
-        (saved as f64 * OUTGROWN) as u64
+        (saved_kept as f64 * OUTGROWN) as u64
     } else {
         0
     };
@@ -361,17 +369,21 @@ pub fn base_parameters(config: &ModelConfig) -> u64 {
     config.tensors().iter().map(|(_, shape)| count(shape)).sum()
 }
 
-/// Floats that one layer keeps of each row for its backward pass: the fields of `Saved` in
-/// `model::forward`, in their order.
-fn saved_floats(config: &ModelConfig, plan: &Plan) -> u64 {
+/// Widths, in floats, of the buffers that one layer keeps of each row for its backward pass: the
+/// fields of `Saved` in `model::forward`, in their order.
+fn saved_widths(config: &ModelConfig, plan: &Plan) -> Vec<u64> {
     let Widths { c, f, h, g, q, k } = Widths::of(config);
-    let stream = 2 * c; // on entry and after attention
-    let roots = 2; // of the two norms
-    let attention = q + k + k + q + h; // q, k, v, output, log-sum-exp
-    let norms = if config.qk_norm { q + k + h + g } else { 0 }; // before the heads' norms
-    let feed_forward = 2 * f; // gate and up
-    let low_rank = (plan.lora.rank * plan.lora.targets.len()) as u64;
-    stream + roots + attention + norms + feed_forward + low_rank
+    // The stream on entry, the norm's root; q, k, v.
+    let mut widths = vec![c, 1, q, k, k];
+    if config.qk_norm {
+        // Queries and keys before the norm over each head, and its roots.
+        widths.extend([q, k, h, g]);
+    }
+    // Attention's output and log-sum-exp; the stream after it, the norm's root; gate and up.
+    widths.extend([q, h, c, 1, f, f]);
+    // Low-rank activations.
+    widths.extend(plan.lora.targets.iter().map(|_| plan.lora.rank as u64));
+    widths
 }
 
 /// Bytes of everything a step allocates besides what it saves.
@@ -417,7 +429,7 @@ fn working(config: &ModelConfig, plan: &Plan) -> u64 {
     let pieces = row(3 * q);
     // Scores and their gradient of one tile on every thread.
     let tiles = (plan.threads * 2 * ATTENTION_TILE * plan.longest) as u64 * F32;
-    let is_kept = |buffer: &&Buffer| buffer.0 <= KEPT_BY_ALLOCATOR;
+    let is_kept = |buffer: &&Buffer| buffer.0 < KEPT_BY_ALLOCATOR;
     let kept: u64 = buffers.iter().filter(is_kept).map(|b| b.0).sum();
     let returned = (0..3)
         .map(|phase| {

@@ -4,10 +4,12 @@
 pub(crate) mod check;
 pub(crate) mod data_inspect;
 pub(crate) mod dataset_build;
+pub(crate) mod estimate;
 pub(crate) mod evaluate;
 pub(crate) mod export;
 pub(crate) mod init;
 pub(crate) mod quickstart;
+pub(crate) mod report;
 pub(crate) mod train_dpo;
 pub(crate) mod train_sft;
 
@@ -30,5 +32,7 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<Printed> {
         Command::Export(typed) => export::run(&typed, global),
         Command::Check(typed) => check::run(&typed, global),
         Command::Evaluate(typed) => evaluate::run(&typed, global),
+        Command::Report(typed) => report::run(&typed, global),
+        Command::Estimate(typed) => estimate::run(&typed, global),
     }
 }

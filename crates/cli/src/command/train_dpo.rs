@@ -13,6 +13,7 @@ use crate::exit::{Exit, Stop};
 use crate::files;
 use crate::flow::preference::{self, Sources};
 use crate::flow::shorten::Limit;
+use crate::flow::guard::Guard;
 use crate::flow::{base, examples};
 use crate::output::{self, Printed};
 use crate::progress::spoken;
@@ -53,6 +54,9 @@ pub(crate) struct Typed {
     /// Model and length of the training.
     #[command(flatten)]
     length: Length,
+    /// What to do when memory will not do.
+    #[command(flatten)]
+    guard: Guard,
 }
 
 /// Runs the command.
@@ -83,10 +87,11 @@ pub(crate) fn run(typed: &Typed, global: &Global) -> anyhow::Result<Printed> {
     if let Some(run) = &start {
         settings.model.source.clone_from(&run.record.model);
     }
-    let base = base::load(
+    let base = base::load_if(
         &settings.model.source,
         &base::fetch(&settings.model.source)?,
         &settings.model,
+        |files, text| typed.guard.dpo(&settings, &pairs, files, text),
     )?;
     let lora = match &start {
         Some(run) => {

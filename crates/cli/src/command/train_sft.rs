@@ -8,6 +8,7 @@ use serde_json::json;
 use crate::arguments::Global;
 use crate::exit::{Exit, Stop};
 use crate::files;
+use crate::flow::guard::Guard;
 use crate::flow::{base, examples, training};
 use crate::output::Printed;
 use crate::progress::spoken;
@@ -44,6 +45,9 @@ pub(crate) struct Typed {
     /// Model and length of the training.
     #[command(flatten)]
     length: Length,
+    /// What to do when memory will not do.
+    #[command(flatten)]
+    guard: Guard,
 }
 
 /// Flags about model and training, shared with `quickstart`.
@@ -97,10 +101,11 @@ pub(crate) fn run(typed: &Typed, global: &Global) -> anyhow::Result<Printed> {
     let inputs = [typed.dataset.as_path(), Path::new(&settings.model.source)];
     run::refuse_own_input(&typed.out, typed.resume, &inputs)?;
     let (dataset, _) = examples::read(&typed.dataset)?;
-    let base = base::load(
+    let base = base::load_if(
         &settings.model.source,
         &base::fetch(&settings.model.source)?,
         &settings.model,
+        |files, text| typed.guard.sft(&settings, &dataset, files, text),
     )?;
     run::make_room(&typed.out, typed.resume)?;
     let (run, _) = training::train(

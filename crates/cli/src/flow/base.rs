@@ -82,8 +82,22 @@ pub(crate) fn fetch(source: &str) -> anyhow::Result<PathBuf> {
 /// # Errors
 /// On files that are no supported model, without a chat template, or on Ctrl-C.
 pub(crate) fn load(source: &str, path: &Path, settings: &Model) -> anyhow::Result<Base> {
+    load_if(source, path, settings, |_, _| Ok(()))
+}
+
+/// As [`load`], asking `allowed` before the weights are read: memory is taken after that only.
+///
+/// # Errors
+/// As [`load`], and what `allowed` returns.
+pub(crate) fn load_if(
+    source: &str,
+    path: &Path,
+    settings: &Model,
+    allowed: impl FnOnce(&BaseModel, &Text) -> anyhow::Result<()>,
+) -> anyhow::Result<Base> {
     let files = BaseModel::open(path)?;
     let text = read_text(&files, path)?;
+    allowed(&files, &text)?;
     let mut bar = Progress::start("load weights", "tensors", None);
     let decoder = Decoder::load_as(&files, settings.keep, &mut |done, total| {
         bar.set_total(total as u64);

@@ -66,11 +66,12 @@ pub(crate) fn train(
                     }
                     bar.set_total(step.total_steps as u64);
                     bar.set_note(format!(
-                        "loss {:.3}, margin {:+.3}, right way round {:.0} %, {:.0} tokens/s",
+                        "loss {:.3}, margin {:+.3}, right way round {:.0} %, {:.0} tokens/s{}",
                         step.loss,
                         step.reward_margin,
                         step.reward_accuracy * 100.0,
-                        step.tokens_per_second
+                        step.tokens_per_second,
+                        memory::note()
                     ));
                     bar.set(step.step as u64);
                 }

@@ -63,8 +63,10 @@ pub(crate) fn train(
                 Event::Step(step) => {
                     bar.set_total(step.total_steps as u64);
                     bar.set_note(format!(
-                        "loss {:.3}, {:.0} tokens/s{accuracy}",
-                        step.loss, step.tokens_per_second
+                        "loss {:.3}, {:.0} tokens/s{accuracy}{}",
+                        step.loss,
+                        step.tokens_per_second,
+                        memory::note()
                     ));
                     bar.set(step.step as u64);
                 }

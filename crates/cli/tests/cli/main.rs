@@ -6,9 +6,11 @@
 )]
 
 mod bad_input;
+mod estimate;
 mod flow;
 mod keeping;
 mod killed;
 mod readme;
+mod report;
 mod support;
 mod usage;

@@ -20,6 +20,8 @@ fn help_is_as_documented() {
         "export lora-gguf",
         "check",
         "evaluate",
+        "report",
+        "estimate",
     ] {
         let shown = run(folder.path(), &format!("{command} --help"));
         assert_eq!((shown.code, shown.stderr.as_str()), (0, ""), "{command}");

@@ -193,7 +193,7 @@ pub(super) fn machinery(report: &Report) -> String {
         references,
         names_at_end: false,
     };
-    let mut figures = Vec::new();
+    let (mut figures, mut speed) = (Vec::new(), String::new());
     if !rates.is_empty() {
         let drawing = small(
             "rate",
@@ -205,11 +205,15 @@ pub(super) fn machinery(report: &Report) -> String {
         figures.push(drawing.half(&[series("", "k-3", rate_steps, rates, false)]));
     }
     if !norms.is_empty() {
-        let references = limit.map(|limit| reference(limit, "clipped above"));
+        let references = limit.map(|limit| reference(limit, ""));
         let drawing = small(
             "norm",
             "Gradient norm",
-            "Before clipping. Spikes point at odd examples.",
+            if limit.is_some() {
+                "Before clipping; above the dashed line it is scaled down. Spikes point at odd examples."
+            } else {
+                "Before clipping. Spikes point at odd examples."
+            },
             "gradient norm",
             references.into_iter().collect(),
         );
@@ -228,15 +232,15 @@ pub(super) fn machinery(report: &Report) -> String {
             Vec::new(),
         );
         let mean = smooth(&speeds);
-        figures.push(drawing.half(&[
+        speed = drawing.wide(&[
             series("", "faint", speed_steps.clone(), speeds, false),
             series("", "k-6", speed_steps, mean, false),
-        ]));
+        ]);
     }
     if figures.is_empty() {
-        return String::new();
+        return speed;
     }
-    format!("<div class=\"pair\">{}</div>\n", figures.concat())
+    format!("<div class=\"pair\">{}</div>\n{speed}", figures.concat())
 }
 
 fn points(steps: &[Step], value: fn(&Step) -> Option<f64>) -> (Vec<f64>, Vec<f64>) {

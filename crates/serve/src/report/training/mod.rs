@@ -14,8 +14,6 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::chart::line::centred_mean;
-
 pub use log::{Log, Step, Validation, parse_log, read_log};
 pub use page::html;
 
@@ -161,8 +159,19 @@ fn mean(values: &[f64]) -> Option<f64> {
 }
 
 /// Returns a moving mean that takes the noise of single batches off.
+///
+/// At the beginning, where a loss falls steeply, the window shrinks on both sides, so that the
+/// curve is not bent; at the end it only loses what is not there yet, so that a single batch does
+/// not look like a turn.
 fn smooth(values: &[f64]) -> Vec<f64> {
-    centred_mean(values, (values.len() / 40).max(2))
+    let reach = (values.len() / 30).max(3);
+    let window = |i: usize| {
+        let reach = reach.min(i);
+        &values[i - reach..(i + reach + 1).min(values.len())]
+    };
+    (0..values.len())
+        .map(|i| mean(window(i)).unwrap_or(values[i]))
+        .collect()
 }
 
 #[cfg(test)]

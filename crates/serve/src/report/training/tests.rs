@@ -127,7 +127,8 @@ fn a_loss_that_rises_or_stands_is_said() {
         "rises at the end: 1.000"
     ));
     assert!(warns(&course_of(40, |_| 1.0), &finished(), "did not fall"));
-    let noisy = |step: u64| 1.0 / (step as f64).sqrt() + if step.is_multiple_of(2) { 0.3 } else { 0.0 };
+    let noisy =
+        |step: u64| 1.0 / (step as f64).sqrt() + if step.is_multiple_of(2) { 0.3 } else { 0.0 };
     assert!(!warns(
         &course_of(80, noisy),
         &finished(),
@@ -245,8 +246,18 @@ fn the_page_stands_alone_and_nothing_escapes_its_place() {
         page.matches("<section").count(),
         page.matches("</section>").count()
     );
-    // Both drawings of a wide figure, and the small ones once.
-    assert_eq!(page.matches("role=\"img\"").count(), 2 + 2 + 3);
+    // Both drawings of the wide figures (loss, decisions, speed), and the small ones once.
+    assert_eq!(page.matches("role=\"img\"").count(), 3 * 2 + 2);
+}
+
+#[test]
+fn the_moving_mean_bends_neither_the_beginning_nor_the_end() {
+    let values = [8.0, 4.0, 2.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 5.0];
+    let smoothed = smooth(&values);
+    assert_eq!(smoothed[0], 8.0);
+    assert_eq!(smoothed[1], 14.0 / 3.0);
+    assert_eq!(smoothed[9], 8.0 / 4.0, "the last batch alone is no turn");
+    assert!(smooth(&[]).is_empty());
 }
 
 #[test]
