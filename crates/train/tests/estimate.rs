@@ -39,6 +39,7 @@ fn plan(rows: usize, longest: usize, supervised: usize) -> Plan {
     Plan {
         lora: LoraSettings {
             rank: 8,
+            rslora: false,
             alpha: 16.0,
             dropout: 0.05,
             targets: vec![Projection::Query, Projection::Value],
