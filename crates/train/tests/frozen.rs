@@ -35,6 +35,7 @@ fn load(directory: &Path, keeping: Keeping) -> Decoder {
 fn step(decoder: &Decoder) -> (Vec<f32>, Vec<f32>) {
     let settings = LoraSettings {
         rank: 2,
+        rslora: false,
         alpha: 4.0,
         dropout: 0.1,
         targets: Projection::ALL.to_vec(),
