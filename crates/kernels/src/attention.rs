@@ -11,6 +11,7 @@ use crate::cross_entropy::maximum;
 use crate::exp::exp;
 use crate::lane_sum;
 use crate::matmul::{Mat, MatMut, Write, matmul};
+use crate::widest::widest;
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -232,7 +233,7 @@ fn head_backward(
             let g = &dout[row * qw + head * d..][..d];
             let delta = lane_sum(d, |j| o[j] * g[j]);
             let (p, dp) = (&mut p[i * keys..][..keys], &mut dp[i * keys..][..keys]);
-            pulp::Arch::new().dispatch(
+            widest(
                 #[inline(always)]
                 || {
                     for (p, dp) in p[..seen].iter_mut().zip(&mut dp[..seen]) {
@@ -368,7 +369,7 @@ fn softmax_tile(
     for (i, (row, l)) in scores.chunks_exact_mut(keys).zip(lse).enumerate() {
         let seen = context + tile.start + i + 1;
         let (row, hidden) = row.split_at_mut(seen);
-        pulp::Arch::new().dispatch(
+        widest(
             #[inline(always)]
             || {
                 let max = maximum(row);

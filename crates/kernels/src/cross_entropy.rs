@@ -1,11 +1,12 @@
 //! Softmax cross-entropy over rows of logits.
 
+use crate::widest::widest;
 use crate::{LANES, exp::exp, lane_sum};
 use rayon::prelude::*;
 
 /// Returns log(sum(exp(row))), shifted by the maximum so that it cannot overflow.
 pub fn log_sum_exp(row: &[f32]) -> f32 {
-    pulp::Arch::new().dispatch(
+    widest(
         #[inline(always)]
         || {
             let max = maximum(row);
@@ -36,7 +37,7 @@ pub fn cross_entropy_forward_backward(
         .for_each(|((row, (&target, &weight)), loss)| {
             let target = target as usize;
             assert!(target < vocabulary, "target outside the vocabulary");
-            pulp::Arch::new().dispatch(
+            widest(
                 #[inline(always)]
                 || {
                     let max = maximum(row);

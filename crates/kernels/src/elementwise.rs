@@ -1,6 +1,7 @@
 //! Small element-wise helpers: addition, bias rows and counter-based dropout.
 
 use crate::ROWS_PER_TASK;
+use crate::widest::widest;
 use rayon::prelude::*;
 
 /// Elements handled by one task.
@@ -15,7 +16,7 @@ pub fn add_assign(y: &mut [f32], x: &[f32]) {
     y.par_chunks_mut(BLOCK)
         .zip(x.par_chunks(BLOCK))
         .for_each(|(y, x)| {
-            pulp::Arch::new().dispatch(
+            widest(
                 #[inline(always)]
                 || {
                     for (y, x) in y.iter_mut().zip(x) {
@@ -34,7 +35,7 @@ pub fn add_bias(y: &mut [f32], bias: &[f32]) {
     assert_eq!(y.len() % bias.len(), 0);
     y.par_chunks_mut(bias.len() * ROWS_PER_TASK)
         .for_each(|rows| {
-            pulp::Arch::new().dispatch(
+            widest(
                 #[inline(always)]
                 || {
                     for row in rows.chunks_exact_mut(bias.len()) {
@@ -78,7 +79,7 @@ impl Dropout {
         x.par_chunks_mut(c * ROWS_PER_TASK)
             .zip(row_keys.par_chunks(ROWS_PER_TASK))
             .for_each(|(x, keys)| {
-                pulp::Arch::new().dispatch(
+                widest(
                     #[inline(always)]
                     || {
                         for (row, row_key) in x.chunks_exact_mut(c).zip(keys) {

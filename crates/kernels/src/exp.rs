@@ -18,11 +18,13 @@ pub fn exp(x: f32) -> f32 {
     let biased = x.mul_add(LOG2_E, ROUND);
     let n = biased - ROUND;
     let r = n.mul_add(-LN2_LOW, n.mul_add(-LN2_HIGH, x));
-    let mut p = 1.0f32 / 5040.0;
-    for coefficient in [1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0] {
-        p = p.mul_add(r, coefficient);
-    }
-    p *= r;
+    // Written out: a loop over the coefficients would keep the compiler from vectorising.
+    let p = (1.0f32 / 5040.0).mul_add(r, 1.0 / 720.0);
+    let p = p.mul_add(r, 1.0 / 120.0);
+    let p = p.mul_add(r, 1.0 / 24.0);
+    let p = p.mul_add(r, 1.0 / 6.0);
+    let p = p.mul_add(r, 0.5);
+    let p = p.mul_add(r, 1.0) * r;
     // n stands in the low bits of the biased sum.
     let exponent = biased.to_bits().wrapping_sub(ROUND.to_bits());
     (p + 1.0) * f32::from_bits(exponent.wrapping_add(127) << 23)

@@ -21,9 +21,10 @@ pub mod norm;
 pub mod operand;
 mod pack;
 pub mod rotary;
-pub mod swiglu;
 mod slender;
+pub mod swiglu;
 mod tile;
+mod widest;
 
 /// Rows handled by one task of a row-parallel kernel; fixed, so that the cut never depends on the
 /// number of threads.

@@ -1,5 +1,6 @@
 //! RMS normalisation (Zhang and Sennrich 2019, equation 4): y = x / sqrt(mean(x^2) + eps) * w.
 
+use crate::widest::widest;
 use crate::{ROWS_PER_TASK, lane_sum};
 use rayon::prelude::*;
 
@@ -17,7 +18,7 @@ pub fn rms_norm_forward(x: &[f32], weight: &[f32], eps: f32, y: &mut [f32], rstd
         .zip(y.par_chunks_mut(block))
         .zip(rstd.par_chunks_mut(ROWS_PER_TASK))
         .for_each(|((x, y), rstd)| {
-            pulp::Arch::new().dispatch(
+            widest(
                 #[inline(always)]
                 || {
                     for ((x, y), r) in x
@@ -49,7 +50,7 @@ pub fn rms_norm_again(x: &[f32], weight: &[f32], rstd: &[f32], y: &mut [f32]) {
         .zip(y.par_chunks_mut(block))
         .zip(rstd.par_chunks(ROWS_PER_TASK))
         .for_each(|((x, y), rstd)| {
-            pulp::Arch::new().dispatch(
+            widest(
                 #[inline(always)]
                 || {
                     for ((x, y), r) in x.chunks_exact(c).zip(y.chunks_exact_mut(c)).zip(rstd) {
@@ -78,7 +79,7 @@ pub fn rms_norm_backward(x: &[f32], weight: &[f32], rstd: &[f32], dy: &[f32], dx
         .zip(dx.par_chunks_mut(block))
         .zip(rstd.par_chunks(ROWS_PER_TASK))
         .for_each(|(((x, dy), dx), rstd)| {
-            pulp::Arch::new().dispatch(
+            widest(
                 #[inline(always)]
                 || {
                     for (((x, dy), dx), &r) in x

@@ -67,7 +67,11 @@ impl Strips {
             for (i, k) in ks.clone().enumerate() {
                 let row = &b.data[k * b.row_stride..][..self.cols.end];
                 // Rows are too short and too far apart for the machine to foresee them.
-                prefetch(b.data, (k + AHEAD) * b.row_stride + self.cols.start, self.cols.len());
+                prefetch(
+                    b.data,
+                    (k + AHEAD) * b.row_stride + self.cols.start,
+                    self.cols.len(),
+                );
                 self.put_row(panels, top + i, &row[self.cols.start..]);
             }
             return;
@@ -328,4 +332,3 @@ pub(crate) mod transpose {
         false
     }
 }
-

@@ -2,6 +2,7 @@
 //! channel i of a head turns together with channel i + D/2.
 
 use crate::ROWS_PER_TASK;
+use crate::widest::widest;
 use rayon::prelude::*;
 
 /// Cosines and sines by position: [positions, D/2] each.
@@ -54,7 +55,7 @@ impl RotaryTable {
         x.par_chunks_mut(heads * width * ROWS_PER_TASK)
             .zip(positions.par_chunks(ROWS_PER_TASK))
             .for_each(|(x, positions)| {
-                pulp::Arch::new().dispatch(
+                widest(
                     #[inline(always)]
                     || {
                         for (row, position) in x.chunks_exact_mut(heads * width).zip(positions) {

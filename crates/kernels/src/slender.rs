@@ -1,9 +1,10 @@
 //! Products with few rows and a stored weight, as in decoding token by token: every row of the
 //! weight is decoded once and meets all rows of the left operand.
 
+use crate::LANES;
 use crate::matmul::{Mat, Write};
 use crate::operand::Weight;
-use crate::LANES;
+use crate::widest::widest;
 use std::cell::Cell;
 use std::ops::Range;
 
@@ -47,14 +48,18 @@ pub(crate) unsafe fn outputs(
         weight.decode(output, 0..a.cols, &mut decoded);
         for top in (0..a.rows).step_by(ROWS) {
             let rows = top..(top + ROWS).min(a.rows);
-            let sums = pulp::Arch::new().dispatch(
+            let sums = widest(
                 #[inline(always)]
                 || dots(a, &rows, &decoded),
             );
             for (row, sum) in rows.zip(sums) {
                 // SAFETY: row and column lie inside the result, and the column is this task's.
                 let cell = unsafe { &mut *c.add(row * stride + output) };
-                *cell = if write == Write::Add { *cell + sum } else { sum };
+                *cell = if write == Write::Add {
+                    *cell + sum
+                } else {
+                    sum
+                };
             }
         }
     }

@@ -1,6 +1,7 @@
 //! SwiGLU (Shazeer 2020): m = silu(gate) * up, silu(g) = g / (1 + e^-g).
 
 use crate::exp::exp;
+use crate::widest::widest;
 use rayon::prelude::*;
 
 /// Elements handled by one task.
@@ -22,7 +23,7 @@ pub fn swiglu_forward(gate: &[f32], up: &[f32], m: &mut [f32]) {
         .zip(up.par_chunks(BLOCK))
         .zip(m.par_chunks_mut(BLOCK))
         .for_each(|((gate, up), m)| {
-            pulp::Arch::new().dispatch(
+            widest(
                 #[inline(always)]
                 || {
                     for ((g, u), m) in gate.iter().zip(up).zip(m.iter_mut()) {
@@ -44,7 +45,7 @@ pub fn swiglu_backward(dm: &[f32], gate: &mut [f32], up: &mut [f32]) {
         .zip(up.par_chunks_mut(BLOCK))
         .zip(dm.par_chunks(BLOCK))
         .for_each(|((gate, up), dm)| {
-            pulp::Arch::new().dispatch(
+            widest(
                 #[inline(always)]
                 || {
                     for ((g, u), d) in gate.iter_mut().zip(up.iter_mut()).zip(dm) {

@@ -96,7 +96,10 @@ fn strips<S: Simd, const ROWS: usize>(simd: S, piece: &Piece<'_>) {
         if let Some((_, b)) = extra {
             strips.pack(panels, ks.len(), Right::Dense(b), &(0..b.rows));
         }
-        let parts = [Some((piece.a, ks.clone())), extra.map(|(a, _)| (a, 0..a.cols))];
+        let parts = [
+            Some((piece.a, ks.clone())),
+            extra.map(|(a, _)| (a, 0..a.cols)),
+        ];
         // The rows of a tile are read from the first cache for all panels but the first.
         for top in piece.rows.clone().step_by(ROWS) {
             let mut rest = &panels[..];

@@ -28,9 +28,9 @@ pub mod source;
 mod vocabulary;
 
 pub use base::{BaseModel, RawTensor, StoredMatrix};
-pub use nf4::{NF4, NF4_BLOCK, Nf4Matrix};
 pub use config::{Architecture, ModelConfig};
 pub use dynamic_map::dynamic_map;
 pub use error::WeightsError;
 pub use lora::{LoraPair, LoraTensors};
+pub use nf4::{NF4, NF4_BLOCK, Nf4Matrix};
 pub use rope::{Rope, RopeScaling};

@@ -154,7 +154,10 @@ impl Nf4Matrix {
     /// # Panics
     /// If row or columns lie outside the matrix or `out` has another length.
     pub fn decode(&self, row: usize, cols: Range<usize>, out: &mut [f32]) {
-        assert!(row < self.rows && cols.end <= self.cols, "outside the matrix");
+        assert!(
+            row < self.rows && cols.end <= self.cols,
+            "outside the matrix"
+        );
         assert_eq!(cols.len(), out.len(), "one value for each column");
         let first = row * self.cols + cols.start;
         for (index, value) in (first..).zip(out) {
@@ -181,7 +184,11 @@ fn quantise_block(block: &[f32], codes: &mut Vec<u8>) -> f32 {
 /// multiplied by the reciprocal.
 fn normalise(x: f32, absmax: f32, whole: bool) -> f32 {
     let absmax = absmax.max(TINY);
-    let scaled = if whole { x * (1.0 / absmax) } else { x / absmax };
+    let scaled = if whole {
+        x * (1.0 / absmax)
+    } else {
+        x / absmax
+    };
     scaled.clamp(-1.0, 1.0)
 }
 

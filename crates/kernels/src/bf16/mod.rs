@@ -148,13 +148,7 @@ pub(crate) struct Target {
 /// `target` describes a result of a's rows and b's columns that nobody else touches during the
 /// call.
 #[expect(unsafe_code, reason = "writes a result shared by tasks")]
-pub(crate) unsafe fn product(
-    unit: Unit,
-    target: Target,
-    write: Write,
-    a: Mat<'_>,
-    b: Right<'_>,
-) {
+pub(crate) unsafe fn product(unit: Unit, target: Target, write: Write, a: Mat<'_>, b: Right<'_>) {
     let depth_blocks = a.cols.div_ceil(SIDE);
     let mut left = LEFT.take();
     let length = target.rows.div_ceil(SIDE) * depth_blocks * BLOCK;
@@ -219,7 +213,10 @@ unsafe fn piece(
             let group = top / SIDE * depth_blocks;
             let a = &left[(group + blocks.start) * BLOCK..(group + blocks.end) * BLOCK];
             let tile_rows = top..(top + SIDE).min(rows.end);
-            for (panel, from) in right.chunks_exact(panel_length).zip((cols.start..).step_by(SIDE)) {
+            for (panel, from) in right
+                .chunks_exact(panel_length)
+                .zip((cols.start..).step_by(SIDE))
+            {
                 let tile_cols = from..(from + SIDE).min(cols.end);
                 if tile_cols.is_empty() {
                     break;
@@ -229,13 +226,14 @@ unsafe fn piece(
                     let offset = row * target.stride + tile_cols.start;
                     // SAFETY: row and columns lie inside the piece, which is this task's alone.
                     let into = unsafe {
-                        std::slice::from_raw_parts_mut(
-                            target.c.get().add(offset),
-                            tile_cols.len(),
-                        )
+                        std::slice::from_raw_parts_mut(target.c.get().add(offset), tile_cols.len())
                     };
                     for (into, sum) in into.iter_mut().zip(sums) {
-                        *into = if write == Write::Add { *into + sum } else { *sum };
+                        *into = if write == Write::Add {
+                            *into + sum
+                        } else {
+                            *sum
+                        };
                     }
                 }
             }

@@ -8,6 +8,7 @@ use super::{BLOCK, SIDE};
 use crate::matmul::Mat;
 use crate::operand::{Right, Side};
 use crate::pack::transpose;
+use crate::widest::widest;
 use std::cell::Cell;
 use std::ops::Range;
 
@@ -32,7 +33,7 @@ pub(super) fn round(x: f32) -> u16 {
 
 /// Packs `rows` of the left operand into the blocks of one group, zeros beyond its edges.
 pub(super) fn left(blocks: &mut [u16], a: Mat<'_>, rows: Range<usize>) {
-    pulp::Arch::new().dispatch(
+    widest(
         #[inline(always)]
         || {
             for (index, block) in blocks.chunks_exact_mut(BLOCK).enumerate() {
@@ -85,7 +86,10 @@ pub(super) fn right(panels: &mut [u16], b: Right<'_>, ks: &Range<usize>, cols: &
         // Columns of the operand are what lies in a row.
         values.clear();
         values.resize(HALF * depth, 0.0);
-        for (tile, first) in (0..cols.len().next_multiple_of(SIDE)).step_by(HALF).enumerate() {
+        for (tile, first) in (0..cols.len().next_multiple_of(SIDE))
+            .step_by(HALF)
+            .enumerate()
+        {
             for (j, row) in values.chunks_exact_mut(depth).enumerate() {
                 if first + j < cols.len() {
                     read_column(b, cols.start + first + j, ks, &mut row[..ks.len()]);
@@ -137,7 +141,7 @@ fn read_column(b: Right<'_>, col: usize, ks: &Range<usize>, out: &mut [f32]) {
 fn put_pair(panels: &mut [u16], blocks: usize, pair: usize, rows: &[f32]) {
     let (even, odd) = rows.split_at(rows.len() / 2);
     let (block, p) = (pair / HALF, pair % HALF);
-    pulp::Arch::new().dispatch(
+    widest(
         #[inline(always)]
         || {
             let tiles = even.chunks_exact(HALF).zip(odd.chunks_exact(HALF));
@@ -154,7 +158,7 @@ fn put_pair(panels: &mut [u16], blocks: usize, pair: usize, rows: &[f32]) {
 
 /// Lays 16 columns, `columns` [16][depth], into tile `half` of each block of a panel.
 fn put_columns(panel: &mut [u16], half: usize, columns: &[f32], depth: usize) {
-    pulp::Arch::new().dispatch(
+    widest(
         #[inline(always)]
         || {
             for (index, block) in panel.chunks_exact_mut(BLOCK).enumerate() {

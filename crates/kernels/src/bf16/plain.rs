@@ -1,6 +1,7 @@
 //! Blocks of bf16 multiplied in f32: works everywhere, and judges the other units.
 
 use super::{BLOCK, SIDE};
+use crate::widest::widest;
 
 /// Rows whose sums are in registers together.
 const ROWS: usize = 4;
@@ -10,7 +11,7 @@ const COLUMNS: usize = SIDE / 2;
 
 /// Computes c [32][32] = sum over blocks of a times b.
 pub(super) fn multiply(a: &[u16], b: &[u16], c: &mut [f32; BLOCK]) {
-    pulp::Arch::new().dispatch(
+    widest(
         #[inline(always)]
         || {
             for half in 0..2 {

@@ -69,7 +69,14 @@ fn every_unit_equals_the_oracle_on_rounded_operands() {
                 let (mut dense, mut frozen) = (start.clone(), start.clone());
                 let left = Mat::dense(&a, m, k);
                 run(unit, &mut dense, n, write, left, Right::Dense(view(&w)));
-                run(unit, &mut frozen, n, write, left, Right::Frozen(&weight, side));
+                run(
+                    unit,
+                    &mut frozen,
+                    n,
+                    write,
+                    left,
+                    Right::Frozen(&weight, side),
+                );
                 assert_eq!(dense, frozen, "{unit:?} {m} {n} {k}");
                 let (mut exact, mut unrounded) = (start.clone(), start);
                 matmul_reference(

@@ -130,10 +130,28 @@ pub fn dequantise(tensor_type: TensorType, bytes: &[u8], out: &mut [f32]) -> boo
         return false;
     }
     // Compiled for every register width; the results are the same.
-    pulp::Arch::new().dispatch(
-        #[inline(always)]
-        || decode(tensor_type, bytes, out),
-    )
+    pulp::Arch::new().dispatch(Decode {
+        tensor_type,
+        bytes,
+        out,
+    })
+}
+
+/// A decoding to be compiled for every register width. A closure would be called through a shim
+/// that is not inlined, and run in baseline code.
+struct Decode<'a> {
+    tensor_type: TensorType,
+    bytes: &'a [u8],
+    out: &'a mut [f32],
+}
+
+impl pulp::NullaryFnOnce for Decode<'_> {
+    type Output = bool;
+
+    #[inline(always)]
+    fn call(self) -> bool {
+        decode(self.tensor_type, self.bytes, self.out)
+    }
 }
 
 #[inline(always)]
