@@ -10,7 +10,10 @@ use safetensors::tensor::{Dtype, TensorView};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use train::optimizer::Moments;
-use train::{Event, Keep, Optimizer, RunFiles, SftSettings, Summary, TrainError, Validation, sft};
+use train::{
+    DpoSettings, Event, Keep, Optimizer, Pair, Reference, RunFiles, SftSettings, Summary,
+    TrainError, Validation, dpo, sft,
+};
 use weights::BaseModel;
 
 /// Relative; sums of f32 gradients over the same rows in another order.
@@ -413,27 +416,45 @@ fn with_a_channel_of_its_own(token: usize, folder: &Path) {
     std::fs::write(folder.join("model.safetensors"), whole).unwrap();
 }
 
-#[test]
-fn the_example_that_is_not_finite_is_named_alone() {
-    let folder = tempfile::tempdir().unwrap();
-    let rare = 77;
-    with_a_channel_of_its_own(rare, folder.path());
-    let decoder = load(folder.path());
-    let settings = SftSettings {
-        dropout: 0.0,
-        ..settings()
-    };
-    let mut lora = fresh(&decoder, &settings);
-    // The first layer's factor A reads that channel with weights near the end of f32: a product
-    // overflows for the one example that has the token, and is zero for all others.
+/// A model and an adapter under which examples with the token [`RARE`], and only these, overflow: the
+/// first layer's factor A reads that token's own channel with weights near the end of f32.
+fn with_a_trap(folder: &Path, settings: &SftSettings) -> (Decoder, Lora) {
+    with_a_channel_of_its_own(RARE as usize, folder);
+    let decoder = load(folder);
+    let mut lora = fresh(&decoder, settings);
     let inputs = decoder.config().hidden_size;
     let pair = lora.pair_mut(0, Projection::Query).unwrap();
     for row in pair.a.chunks_mut(inputs) {
         row[0] = 3e38;
     }
     pair.b.fill(1.0);
+    (decoder, lora)
+}
+
+const RARE: u32 = 77;
+
+#[track_caller]
+fn blames_the_fourth(error: &TrainError) {
+    let named = matches!(error, TrainError::NotFinite { examples, batch: 6, .. } if *examples == ["example-4"]);
+    assert!(named, "{error}");
+    let text = error.to_string();
+    assert!(
+        text.ends_with("at step 1, in example `example-4`"),
+        "{text}"
+    );
+    assert!(error.hint().unwrap().contains("look at that example"));
+}
+
+#[test]
+fn the_example_that_is_not_finite_is_named_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = SftSettings {
+        dropout: 0.0,
+        ..settings()
+    };
+    let (decoder, lora) = with_a_trap(folder.path(), &settings);
     let mut examples = examples(6);
-    examples[4].tokens[3] = rare as u32;
+    examples[4].tokens[3] = RARE;
     for budget in [1, 1000] {
         let settings = SftSettings {
             micro_batch_tokens: budget,
@@ -450,17 +471,43 @@ fn the_example_that_is_not_finite_is_named_alone() {
             &mut |_| ControlFlow::Continue(()),
         )
         .unwrap_err();
-        assert!(
-            matches!(&error, TrainError::NotFinite { examples, batch: 6, .. } if *examples == ["example-4"]),
-            "{error}"
-        );
-        assert!(
-            error
-                .to_string()
-                .ends_with("at step 1, in example `example-4`")
-        );
-        assert!(error.hint().unwrap().contains("look at that example"));
+        blames_the_fourth(&error);
     }
+}
+
+#[test]
+fn the_pair_that_is_not_finite_is_named_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = settings();
+    let (decoder, mut lora) = with_a_trap(folder.path(), &settings);
+    let mut pairs: Vec<Pair> = examples(6)
+        .into_iter()
+        .map(|chosen| {
+            let mut rejected = chosen.clone();
+            rejected.tokens[chosen.prompt_len] = 33;
+            Pair {
+                id: chosen.id.clone(),
+                chosen,
+                rejected,
+            }
+        })
+        .collect();
+    pairs[4].chosen.tokens[3] = RARE;
+    pairs[4].rejected.tokens[3] = RARE;
+    let own = DpoSettings {
+        reference: Reference::Base,
+        ..DpoSettings::default()
+    };
+    let error = dpo(
+        &decoder,
+        &mut lora,
+        &pairs,
+        (&settings, &own),
+        None,
+        &mut |_| ControlFlow::Continue(()),
+    )
+    .unwrap_err();
+    blames_the_fourth(&error);
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use model::Lora;
 use serde_json::json;
+use train::Keep;
 
 use super::export;
 use super::train_sft::{Length, refuse_foreign};
@@ -67,6 +68,11 @@ pub(crate) fn run(typed: &Typed, global: &Global) -> anyhow::Result<Printed> {
     let mut settings = Settings::resolve(global, &typed.length.flags())?;
     typed.length.apply(&mut settings);
     settings.dpo.validate()?;
+    if settings.train.keep == Keep::Best || settings.train.early_stopping > 0 {
+        output::warn(
+            "`train.keep` and `train.early_stopping` go by validations, which preference training has none of",
+        );
+    }
     files::check_directory(&typed.out)?;
     refuse_foreign(&typed.out)?;
     let start = typed.from.as_deref().map(Run::open).transpose()?;

@@ -3,6 +3,9 @@
 use model::{ChatMessage, TextError};
 use train::{SftSettings, TooLong};
 
+/// What can be done about an example that is too long.
+pub(crate) const HINT: &str = "raise `train.max_tokens`, or have prompts cut with `train.too_long` = \"cut_start\" or \"cut_end\"";
+
 /// How long an example may be, and what becomes of a longer one.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limit {

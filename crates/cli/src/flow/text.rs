@@ -9,7 +9,7 @@ use model::{
 };
 use train::Pair;
 
-use super::shorten::Limit;
+use super::shorten::{self, Limit};
 use crate::exit::{Exit, Stop};
 
 /// A base model's way with text.
@@ -194,6 +194,10 @@ fn answer_start(decision: Decision) -> String {
 
 /// Adds the model's file to what its chat template cannot do.
 fn named(path: &Path, error: TextError) -> anyhow::Error {
+    if let TextError::TooLong { .. } = error {
+        let stop = Stop::new(Exit::Model, error.to_string());
+        return stop.hint(shorten::HINT).into();
+    }
     let template = matches!(
         error,
         TextError::TemplateRender { .. }

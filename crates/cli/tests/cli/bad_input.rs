@@ -248,7 +248,11 @@ fn an_example_longer_than_the_limit_is_named() {
     check(
         &train,
         4,
-        &["PLANTED/USD@1h@", "more than the 64 allowed", "hint:"],
+        &[
+            "PLANTED/USD@1h@",
+            "more than the 64 allowed",
+            "hint: raise `train.max_tokens`",
+        ],
     );
 }
 
