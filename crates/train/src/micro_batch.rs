@@ -81,3 +81,58 @@ pub(crate) fn build(examples: &[(&Encoded, u64)], decision: DecisionWeight<'_>) 
     }
     MicroBatch { batch, targets }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn example(prompt: usize, answer: usize, stem: u32) -> Encoded {
+        let tokens: Vec<u32> = (0..(prompt + answer) as u32)
+            .map(|t| if t < 6 { t } else { t * stem })
+            .collect();
+        Encoded {
+            id: String::new(),
+            supervised: (0..tokens.len()).map(|t| t >= prompt).collect(),
+            tokens,
+            prompt_len: prompt,
+        }
+    }
+
+    #[test]
+    fn passes_hold_the_budget_and_every_target_once() {
+        let examples: Vec<Encoded> = (0..24)
+            .map(|i| example(3 + i * 5 % 17, 1 + i % 4, i as u32 % 3))
+            .collect();
+        let keyed: Vec<(&Encoded, u64)> = examples.iter().map(|e| (e, 0)).collect();
+        let decision = DecisionWeight {
+            weight: 2.0,
+            span: &|example| example.prompt_len..example.prompt_len + 1,
+        };
+        let mut counts = Vec::new();
+        for budget in [1, 30, 60, 10_000] {
+            let passes = cut(&keyed, budget, decision);
+            for pass in &passes {
+                let alone = pass.batch.segments.len() == 1;
+                assert!(pass.batch.len() <= budget || alone, "{budget}");
+            }
+            let targets = passes.iter().flat_map(|pass| &pass.targets);
+            let (mut tokens, weight) = targets.fold((Vec::new(), 0.0), |(mut all, sum), t| {
+                all.push(t.token);
+                (all, sum + t.weight)
+            });
+            tokens.sort_unstable();
+            let mut expected: Vec<u32> = examples
+                .iter()
+                .flat_map(|e| e.tokens[e.prompt_len..].to_vec())
+                .collect();
+            expected.sort_unstable();
+            assert_eq!(tokens, expected, "{budget}");
+            assert_eq!(weight as usize, expected.len() + examples.len());
+            counts.push(passes.len());
+        }
+        assert!(
+            counts[0] == 24 && counts[1] > counts[2] && counts[3] == 1,
+            "{counts:?}"
+        );
+    }
+}

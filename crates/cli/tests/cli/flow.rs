@@ -280,6 +280,44 @@ fn a_resumed_training_equals_an_uninterrupted_one() {
 }
 
 #[test]
+fn a_training_that_gets_worse_stops_and_keeps_its_best_adapter() {
+    let folder = with_model();
+    let at = folder.path();
+    check(
+        &run(at, "dataset build --world planted --blocks 80"),
+        0,
+        &[],
+    );
+    // Far too large a step: after the warm-up the loss rises.
+    let settings = SHORT.replace("--steps 3", "--steps 40");
+    let wild = "--set train.epochs=10.0 --set train.learning_rate=0.5 --set train.warmup_ratio=0.2 \
+                --set train.validate_every=2 --set train.early_stopping=2 --set train.keep=best";
+    let done = run(at, &format!("train sft --out run {settings} {wild}"));
+    check(&done, 0, &[]);
+    let manifest = fs::read_to_string(at.join("run/manifest.json")).unwrap();
+    let manifest: Value = serde_json::from_str(&manifest).unwrap();
+    let training = &manifest["training"];
+    let (steps, kept) = (&training["steps"], &training["kept_step"]);
+    assert_eq!(training["stopped_early"], true, "{training}");
+    assert_eq!(steps.as_u64().unwrap(), kept.as_u64().unwrap() + 4);
+    let said = [
+        format!("stopped after step {steps}: the validation loss no longer fell"),
+        format!("kept the adapter of step {kept}, whose validation loss is the lowest"),
+    ];
+    for text in said {
+        assert!(done.stdout.contains(&text), "{done:?}");
+    }
+    let best = lines(&at.join("run/metrics.jsonl"))
+        .into_iter()
+        .filter(|line| line["validation_loss"].is_number())
+        .min_by(|a, b| {
+            let loss = |line: &Value| line["validation_loss"].as_f64().unwrap();
+            loss(a).total_cmp(&loss(b))
+        });
+    assert_eq!(best.unwrap()["step"], *kept);
+}
+
+#[test]
 fn preference_training_goes_on_from_a_run_and_is_evaluated_like_one() {
     let folder = with_model();
     let at = folder.path();
@@ -329,6 +367,14 @@ fn preference_training_goes_on_from_a_run_and_is_evaluated_like_one() {
     let settings = SHORT.replace("--steps 3 ", "").replace("--model model", "");
     check(&run(at, "export lora-gguf dpo"), 0, &[]);
     check(&run(at, &format!("evaluate dpo {settings}")), 0, &[]);
+
+    let short = "--steps 1 --set train.max_tokens=400 --set train.too_long=cut_end --json";
+    let cut = run(
+        at,
+        &format!("train dpo --pairs pairs.jsonl --from sft --out cut {short}"),
+    );
+    check(&cut, 0, &["6 of 6 examples are longer", "lost their end"]);
+    assert_eq!(json(&cut)["training"]["examples_cut"], 6);
 
     let last = pairs.len() + 1;
     write(&[pairs, vec!["{\"prompt\":\"a\"}".to_owned()]].concat());

@@ -191,4 +191,37 @@ mod tests {
         assert_eq!(predicts[5..], [(6, 7), (7, 8), (6, 7), (8, 5)]);
         assert_eq!(passes(&keyed, 6).len(), 2);
     }
+
+    #[test]
+    fn passes_hold_the_budget_and_every_pair_once() {
+        let pairs: Vec<Pair> = (0..20u32)
+            .map(|i| {
+                let prompt: Vec<u32> = (0..3 + i * 5 % 13).map(|t| t * (1 + i % 2)).collect();
+                let with = |answer: &[u32]| [&prompt[..], answer].concat();
+                pair(&with(&[90, i, 2]), &with(&[91, 2]), prompt.len())
+            })
+            .collect();
+        let keyed: Vec<(&Pair, u64)> = pairs.iter().map(|p| (p, 0)).collect();
+        for budget in [1, 25, 50, 10_000] {
+            let all = passes(&keyed, budget);
+            let mut seen = Vec::new();
+            for pass in &all {
+                let one = pass.answers.len() == 1;
+                assert!(pass.batch.len() <= budget || one, "{budget}");
+                seen.extend(pass.answers.iter().map(|(index, ..)| *index));
+                for (index, chosen, rejected) in &pass.answers {
+                    let tokens = |range: &Range<usize>| -> Vec<u32> {
+                        pass.targets[range.clone()]
+                            .iter()
+                            .map(|t| t.token)
+                            .collect()
+                    };
+                    assert_eq!(tokens(chosen), [90, *index as u32, 2]);
+                    assert_eq!(tokens(rejected), [91, 2]);
+                }
+            }
+            seen.sort_unstable();
+            assert_eq!(seen, (0..20).collect::<Vec<_>>());
+        }
+    }
 }
