@@ -128,3 +128,40 @@ pub fn fused_update(
         p[i] = p[i] * by.keep - by.step_size * m[i] / denominator;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use safetensors::SafeTensors;
+
+    /// Ties, zeros, a short last block: `python/reference/bitsandbytes_nf4.py`.
+    const REFERENCE: &[u8] =
+        include_bytes!("../../weights/tests/fixtures/nf4/reference.safetensors");
+
+    #[test]
+    fn blocks_equal_bitsandbytes_bit_for_bit() {
+        let file = SafeTensors::deserialize(REFERENCE).unwrap();
+        for (name, map) in [("signed", &SIGNED), ("unsigned", &UNSIGNED)] {
+            let bytes = |part: &str| {
+                let view = file.tensor(&format!("blockwise.{name}.{part}")).unwrap();
+                view.data().to_vec()
+            };
+            let floats = |part: &str| -> Vec<f32> {
+                let bytes = bytes(part);
+                let four = bytes.chunks_exact(4);
+                four.map(|b| f32::from_le_bytes(b.try_into().unwrap()))
+                    .collect()
+            };
+            let values = floats("input");
+            let mut blocks = Blocks::zeros(values.len());
+            let mut read = vec![f32::NAN; values.len()];
+            for (index, block) in values.chunks(BLOCK).enumerate() {
+                blocks.write(map, index, block);
+                blocks.read(map, index, &mut read[index * BLOCK..][..block.len()]);
+            }
+            assert_eq!(blocks.codes, bytes("codes"), "{name}");
+            assert_eq!(blocks.absmax, floats("absmax"), "{name}");
+            assert_eq!(read, floats("dequantised"), "{name}");
+        }
+    }
+}
