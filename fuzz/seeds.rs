@@ -1,4 +1,4 @@
-//! Writes the seed corpora: `cargo run --bin seeds` in this directory. Each seed is a small sound
+//! Writes the seed corpora: `cargo run --example seeds` in this directory. Each seed is a small sound
 //! file, or one that once was a fault (named `fault-...`, kept by hand).
 
 use std::collections::BTreeMap;

@@ -4,7 +4,8 @@
 //! string and list methods, loop controls, `{% generation %}` marks, `raise_exception`,
 //! `strftime_now`, `tojson`. The date is data: a template that prints today's date prints the
 //! one given here, so that a prompt is the same text tomorrow. Tools and documents are not
-//! supported. A template is a program of the model's author: its steps are bounded.
+//! supported. A template is a program of the model's author: its steps and the widths it pads to
+//! are bounded, the memory it builds texts in is not.
 
 mod json;
 mod methods;
@@ -100,6 +101,8 @@ impl ChatTemplate {
             strftime(date, &format)
         });
         environment.add_filter("tojson", json::python_json);
+        environment.add_filter("indent", methods::indent);
+        environment.add_filter("format", methods::printf);
         shielded(|| environment.add_template_owned(TEMPLATE, without_generation_marks(source)))
             .map_err(syntax)?
             .map_err(|error| syntax(describe(&error)))?;

@@ -4,7 +4,8 @@
 //! Every such spelling gets a mark inside before the template is rendered. Afterwards the text is
 //! cut at the special tokens the template itself wrote, the marks are removed, and the pieces
 //! between are encoded as plain text. Messages without such spellings, nearly all, go the direct
-//! way and give the same ids.
+//! way and give the same ids. (A tokenizer of SentencePiece's kind may write one more space mark
+//! before a piece; in training as in inference.)
 
 use std::borrow::Cow;
 

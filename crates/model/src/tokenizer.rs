@@ -5,6 +5,7 @@
 //! [`Tokenizer::encode_plain`], where they are letters like any other. It deliberately offers no
 //! padding and no truncation.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
 
 use tokenizers::Tokenizer as Inner;
@@ -20,6 +21,8 @@ pub struct Tokenizer {
     plain: Arc<OnceLock<Inner>>,
     /// Spellings of the special tokens with their ids, the longest first.
     special: Arc<[(String, u32)]>,
+    /// The characters they begin with, few even where there are a thousand of them.
+    starts: Arc<[char]>,
 }
 
 impl Tokenizer {
@@ -48,9 +51,14 @@ impl Tokenizer {
             .map(|(id, token)| (token.content, id))
             .collect();
         special.sort_by(|a, b| b.0.len().cmp(&a.0.len()).then_with(|| a.cmp(b)));
+        let starts: BTreeSet<char> = special
+            .iter()
+            .filter_map(|(spelling, _)| spelling.chars().next())
+            .collect();
         Ok(Self {
             inner,
             plain: Arc::default(),
+            starts: starts.into_iter().collect(),
             special: special.into(),
         })
     }
@@ -79,7 +87,10 @@ impl Tokenizer {
 
     /// Returns the first special token spelled in `text`: where, its spelling and its id.
     pub(crate) fn find_special<'a>(&'a self, text: &str) -> Option<(usize, &'a str, u32)> {
-        text.char_indices().find_map(|(at, _)| {
+        text.char_indices().find_map(|(at, first)| {
+            if !self.starts.contains(&first) {
+                return None;
+            }
             let rest = &text[at..];
             self.special
                 .iter()
