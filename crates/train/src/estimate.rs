@@ -7,17 +7,20 @@
 //! Dimensions: T rows of the largest forward pass, C hidden, F feed-forward, H query heads,
 //! G key/value heads, D head width, Q = H D, K = G D, V vocabulary, L layers, R rank.
 
-use model::{LoraSettings, ModelConfig, Projection};
+mod buffers;
+mod operations;
+
+use buffers::{is_kept, saved_widths, scoring, working};
+use model::{LoraSettings, ModelConfig};
 use serde::Serialize;
+
+pub use operations::operations;
 
 /// Bytes of an f32.
 const F32: u64 = 4;
 
 /// Supervised rows whose logits exist at the same time while training (`HEAD_ROWS` in `model`).
 const HEAD_ROWS: usize = 64;
-
-/// Query rows of an attention tile (`TILE` in `kernels`).
-const ATTENTION_TILE: usize = 64;
 
 /// Longest rotary table (`MAX_POSITIONS` in `model`).
 const MAX_POSITIONS: usize = 32_768;
@@ -32,15 +35,11 @@ const CHECKPOINT_BYTES_PER_PARAMETER: u64 = 3 * F32 * 2;
 /// Prompts that are decoded or scored side by side (`PROMPTS_PER_PASS` in `model`).
 const PROMPTS_PER_PASS: u64 = 16;
 
-/// Buffers of this size or more are returned to the system as soon as they are freed; smaller ones
-/// stay with the process. The ceiling of the threshold that the GNU C library moves by itself
-/// (mallopt(3), `M_MMAP_THRESHOLD`: 4 MiB times the width of a `long`).
-const KEPT_BY_ALLOCATOR: u64 = 32 << 20;
-
-/// Share of the saved activations (of buffers below [`KEPT_BY_ALLOCATOR`]) that is resident twice when passes have different numbers of
-/// rows. A layer's buffer that meets a longer pass moves to a larger place (`Vec::resize`), once,
-/// because it then has room for twice the rows; what it leaves is used again only in part. Measured
-/// on SmolLM2-135M with real examples at 0.27 to 0.5.
+/// Share of the saved activations that is resident twice when passes have different numbers of
+/// rows, as far as their buffers are small enough for the allocator to keep. A layer's buffer that
+/// meets a longer pass moves to a larger place (`Vec::resize`), once, because it then has room for
+/// twice the rows; what it leaves is used again only in part. Measured on SmolLM2-135M with real
+/// examples at 0.27 to 0.5.
 const OUTGROWN: f64 = 0.4;
 
 /// The process without a model: program code that was touched, thread stacks, the packing buffers
@@ -256,9 +255,6 @@ pub struct Memory {
     pub cache: u64,
 }
 
-/// A buffer of the training step and the phases it lives in: forward, head, backward.
-struct Buffer(u64, [bool; 3]);
-
 /// Estimates the memory of training an adapter on `config`, its matrices taking `frozen`.
 pub fn memory(config: &ModelConfig, frozen: Frozen, plan: &Plan) -> Memory {
     let t = plan.rows as u64;
@@ -266,17 +262,14 @@ pub fn memory(config: &ModelConfig, frozen: Frozen, plan: &Plan) -> Memory {
     let buffers = saved_widths(config, plan).into_iter().map(|w| t * w * F32);
     let per_layer: u64 = buffers.clone().sum();
     // Larger ones are moved by the system's page table and leave nothing behind.
-    let per_layer_kept: u64 = buffers.filter(|bytes| *bytes < KEPT_BY_ALLOCATOR).sum();
+    let per_layer_kept: u64 = buffers.filter(|bytes| is_kept(*bytes)).sum();
     let residual = t * config.hidden_size as u64 * F32;
     let layers = config.num_layers as u64;
     // Recompute keeps the stream on entry of each layer and everything of one layer at a time.
     let (saved, saved_kept) = if plan.recompute {
-        let is_kept = residual < KEPT_BY_ALLOCATOR;
         let residuals = layers * residual;
-        (
-            residuals + per_layer,
-            if is_kept { residuals } else { 0 } + per_layer_kept,
-        )
+        let kept = if is_kept(residual) { residuals } else { 0 };
+        (residuals + per_layer, kept + per_layer_kept)
     } else {
         (layers * per_layer, layers * per_layer_kept)
     };
@@ -327,7 +320,7 @@ pub fn memory(config: &ModelConfig, frozen: Frozen, plan: &Plan) -> Memory {
     let step: u64 = components.iter().map(|c| c.bytes).sum();
     let checkpoint = standing + saved + outgrown + parameters * CHECKPOINT_BYTES_PER_PARAMETER;
     // Buffers of the training passes are freed before a validation.
-    let validation = standing + scoring(config, plan.validation);
+    let validation = standing + scoring(config, plan);
     let loading = weights + of("process") + plan.file;
     let needed = step.max(checkpoint).max(validation);
     let cache_per_token = 2 * layers * (config.num_kv_heads * config.head_dim) as u64 * F32;
@@ -367,141 +360,4 @@ pub fn adapter_parameters(config: &ModelConfig, lora: &LoraSettings) -> u64 {
 pub fn base_parameters(config: &ModelConfig) -> u64 {
     let count = |shape: &[usize]| shape.iter().map(|n| *n as u64).product::<u64>();
     config.tensors().iter().map(|(_, shape)| count(shape)).sum()
-}
-
-/// Widths, in floats, of the buffers that one layer keeps of each row for its backward pass: the
-/// fields of `Saved` in `model::forward`, in their order.
-fn saved_widths(config: &ModelConfig, plan: &Plan) -> Vec<u64> {
-    let Widths { c, f, h, g, q, k } = Widths::of(config);
-    // The stream on entry, the norm's root; q, k, v.
-    let mut widths = vec![c, 1, q, k, k];
-    if config.qk_norm {
-        // Queries and keys before the norm over each head, and its roots.
-        widths.extend([q, k, h, g]);
-    }
-    // Attention's output and log-sum-exp; the stream after it, the norm's root; gate and up.
-    widths.extend([q, h, c, 1, f, f]);
-    // Low-rank activations.
-    widths.extend(plan.lora.targets.iter().map(|_| plan.lora.rank as u64));
-    widths
-}
-
-/// Bytes of everything a step allocates besides what it saves.
-///
-/// What the allocator keeps counts for all phases at once, larger buffers for their own phase:
-/// measured on SmolLM2-135M the peak of repeated steps is the sum of the phases' buffers, not the
-/// largest phase, because freed memory between live buffers is not given back.
-fn working(config: &ModelConfig, plan: &Plan) -> u64 {
-    let Widths { c, f, q, k, .. } = Widths::of(config);
-    let t = plan.rows as u64;
-    let row = |floats: u64| t * floats * F32;
-    let again = plan.recompute;
-    let forward = [true, false, again];
-    let backward = [false, false, true];
-    let widest = plan
-        .lora
-        .targets
-        .iter()
-        .map(|projection| projection.shape(config).0 as u64)
-        .max()
-        .unwrap_or(0);
-    let dropped = if plan.lora.dropout > 0.0 { widest } else { 0 };
-    let head_rows = plan.supervised.min(HEAD_ROWS) as u64;
-    let mut buffers = vec![
-        // `Decoder::forward`: the stream, the normed rows, the product of gate and up.
-        Buffer(row(c), [true, true, again]),
-        Buffer(row(c), forward),
-        Buffer(row(f), forward),
-        // `head_backward`: its gradient, and four small buffers of the chunk.
-        Buffer(row(c), [false, true, true]),
-        Buffer(4 * head_rows * c * F32, [false, true, false]),
-        // `linear_forward` and `linear_backward`: the input with dropout, the gradient through it.
-        Buffer(row(dropped), [true, false, true]),
-        Buffer(row(dropped), backward),
-    ];
-    // `Scratch`: normed, dnormed, product, dproduct, dattention, dq, dk, dv, draw.
-    let draw = if config.qk_norm { q } else { 0 };
-    for floats in [c, c, f, f, q, q, k, k, draw] {
-        buffers.push(Buffer(row(floats), backward));
-    }
-    // Attention's results come from the worker threads in small pieces: backward has three for
-    // each query head, more than forward's one, and takes over its memory.
-    let pieces = row(3 * q);
-    // Scores and their gradient of one tile on every thread.
-    let tiles = (plan.threads * 2 * ATTENTION_TILE * plan.longest) as u64 * F32;
-    let is_kept = |buffer: &&Buffer| buffer.0 < KEPT_BY_ALLOCATOR;
-    let kept: u64 = buffers.iter().filter(is_kept).map(|b| b.0).sum();
-    let returned = (0..3)
-        .map(|phase| {
-            let large = buffers.iter().filter(|b| !is_kept(b) && b.1[phase]);
-            large.map(|b| b.0).sum::<u64>()
-        })
-        .max()
-        .unwrap_or(0);
-    kept + returned + pieces + tiles
-}
-
-/// Bytes of a forward pass that keeps nothing: one layer's buffers, stream, normed rows, product,
-/// attention's pieces, and the logits of the rows asked for, all at once.
-fn scoring(config: &ModelConfig, (rows, logits): (usize, usize)) -> u64 {
-    let Widths { c, f, h, q, k, .. } = Widths::of(config);
-    let norms = if config.qk_norm { q + k } else { 0 };
-    let layer = q + k + k + q + h + norms + 2 * f;
-    let pass = rows as u64 * (layer + 2 * c + f + q + h) * F32;
-    pass + (logits * (config.vocab_size + 2 * config.hidden_size)) as u64 * F32
-}
-
-struct Widths {
-    c: u64,
-    f: u64,
-    h: u64,
-    g: u64,
-    q: u64,
-    k: u64,
-}
-
-impl Widths {
-    fn of(config: &ModelConfig) -> Self {
-        let d = config.head_dim as u64;
-        let (h, g) = (config.num_heads as u64, config.num_kv_heads as u64);
-        Self {
-            c: config.hidden_size as u64,
-            f: config.intermediate_size as u64,
-            h,
-            g,
-            q: h * d,
-            k: g * d,
-        }
-    }
-}
-
-/// Arithmetic of one pass forward and backward over `rows` rows in sequences of `sequence`
-/// tokens, `supervised` of them with loss, in floating-point operations (a multiply-add is two).
-///
-/// The linear layers dominate; norms, rotary and element-wise work are left out.
-pub fn operations(
-    config: &ModelConfig,
-    plan: &Plan,
-    (rows, sequence, supervised): (f64, f64, f64),
-) -> f64 {
-    let size = |projection: Projection| {
-        let (inputs, outputs) = projection.shape(config);
-        (inputs * outputs) as f64
-    };
-    let layers = config.num_layers as f64;
-    let linears: f64 = Projection::ALL.into_iter().map(size).sum::<f64>() * layers;
-    // Nothing below the first layer's attention is trained.
-    let inputs = [Projection::Query, Projection::Key, Projection::Value];
-    let without: f64 = inputs.into_iter().map(size).sum();
-    let forward_passes = if plan.recompute { 2.0 } else { 1.0 };
-    let linear = 2.0 * (linears * forward_passes + linears - without);
-    // Forward, backward: z or dz, y or the gradient of B, the gradient of A, dx.
-    let factors: f64 = tensors(config, &plan.lora).map(|n| n as f64).sum();
-    let low_rank = factors * (2.0 * forward_passes + 4.0);
-    // Scores and outputs forward; scores again, and gradients of p, q, k, v backward.
-    let keys = f64::midpoint(sequence, 1.0);
-    let attention = 2.0 * (2.0 * forward_passes + 5.0) * keys;
-    let attention = attention * (config.num_heads * config.head_dim) as f64 * layers;
-    let head = 4.0 * (config.vocab_size * config.hidden_size) as f64;
-    rows * (linear + low_rank + attention) + supervised * head
 }

@@ -1,33 +1,190 @@
-//! The estimate against the peak of this very process, which runs nothing else: a model made here
-//! is trained for a few steps.
+//! The estimate against measured peaks: each case trains a model made here in a process of its
+//! own, which reports its peak.
+//!
+//! The process is this very test program, started again with the case's name in the environment.
 #![cfg(target_os = "linux")]
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
+use model::score::DecisionTokens;
 use model::{Decoder, Encoded, Lora};
 use safetensors::tensor::{Dtype, TensorView};
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::Path;
-use train::estimate::{Frozen, Optimizer, Plan, Precision, memory};
-use train::{SftSettings, sft};
-use weights::BaseModel;
+use std::process::Command;
+use train::estimate::{Frozen, Memory, Optimizer, Plan, Precision, memory};
+use train::{SftSettings, Validation, sft};
+use weights::{BaseModel, ModelConfig};
 
-/// Share by which estimate and measurement may differ. The model is small, so that the process
+/// Share by which estimate and measurement may differ. The models are small, so that the process
 /// itself, known only roughly, weighs more than in real use.
 const TOLERANCE: f64 = 0.10;
 
-const CONFIG: &str = r#"{
-  "architectures": ["LlamaForCausalLM"], "model_type": "llama", "vocab_size": 4096,
-  "hidden_size": 256, "intermediate_size": 768, "num_hidden_layers": 8,
-  "num_attention_heads": 8, "num_key_value_heads": 4, "head_dim": 32,
-  "max_position_embeddings": 2048, "rms_norm_eps": 1e-5, "rope_theta": 10000.0,
-  "tie_word_embeddings": false, "bos_token_id": 1, "eos_token_id": 2
-}"#;
+/// Names the case in the environment of the process that runs it.
+const VARIABLE: &str = "FORETUNE_PEAK_OF";
 
-/// Writes a model of small deterministic values and returns its bytes.
-fn write(folder: &Path) -> u64 {
-    std::fs::write(folder.join("config.json"), CONFIG).unwrap();
-    let config = weights::ModelConfig::from_file(&folder.join("config.json")).unwrap();
+/// The file it writes its peak to, in kB.
+const PEAK: &str = "peak";
+
+/// One training: what of model and settings differs from case to case.
+struct Case {
+    name: &'static str,
+    /// The family, which decides about norms over heads and biases.
+    class: &'static str,
+    tied: bool,
+    targets: &'static [&'static str],
+    rank: usize,
+    dropout: f64,
+    /// Examples of 512 rows each in a step, all in one pass.
+    examples: usize,
+    /// Validation examples.
+    validated: usize,
+}
+
+const CASES: [Case; 3] = [
+    Case {
+        name: "llama",
+        class: "LlamaForCausalLM",
+        tied: false,
+        targets: &["q_proj", "v_proj"],
+        rank: 8,
+        dropout: 0.05,
+        examples: 4,
+        validated: 0,
+    },
+    Case {
+        name: "qwen3_all_targets",
+        class: "Qwen3ForCausalLM",
+        tied: true,
+        targets: &[
+            "q_proj",
+            "k_proj",
+            "v_proj",
+            "o_proj",
+            "gate_proj",
+            "up_proj",
+            "down_proj",
+        ],
+        rank: 32,
+        dropout: 0.0,
+        examples: 2,
+        validated: 0,
+    },
+    Case {
+        name: "large_validation",
+        class: "Qwen2ForCausalLM",
+        tied: true,
+        targets: &["q_proj", "v_proj"],
+        rank: 8,
+        dropout: 0.05,
+        examples: 1,
+        validated: 8,
+    },
+];
+
+/// Tokens of every example, the last of which has no row, and those of its answer.
+const TOKENS: usize = 513;
+const ANSWER: usize = 200;
+
+impl Case {
+    fn config(&self) -> String {
+        format!(
+            r#"{{"architectures": ["{}"], "vocab_size": 16384, "hidden_size": 256,
+            "intermediate_size": 768, "num_hidden_layers": 4, "num_attention_heads": 8,
+            "num_key_value_heads": 4, "head_dim": 32, "max_position_embeddings": 2048,
+            "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "tie_word_embeddings": {},
+            "bos_token_id": 1, "eos_token_id": 2}}"#,
+            self.class, self.tied
+        )
+    }
+
+    fn settings(&self) -> SftSettings {
+        SftSettings {
+            rank: self.rank,
+            dropout: self.dropout,
+            targets: self.targets.iter().map(|t| (*t).to_owned()).collect(),
+            batch_size: self.examples,
+            micro_batch_tokens: 512 * self.examples,
+            epochs: 2.0,
+            validate_every: usize::from(self.validated > 0),
+            validation_examples: self.validated,
+            checkpoint_every: 0,
+            ..SftSettings::default()
+        }
+    }
+
+    /// Examples that share no beginning, so that every token but the last is a row.
+    fn examples(n: usize) -> Vec<Encoded> {
+        (0..n)
+            .map(|i| Encoded {
+                id: format!("example-{i}"),
+                tokens: (0..TOKENS)
+                    .map(|j| ((i + 1) * 131 + j * 17) as u32 % 16_000)
+                    .collect(),
+                supervised: (0..TOKENS).map(|j| j + ANSWER >= TOKENS).collect(),
+                prompt_len: TOKENS - ANSWER,
+            })
+            .collect()
+    }
+
+    /// Trains in this process and writes its peak down, the model still open.
+    fn run(&self, folder: &Path) {
+        let base = BaseModel::open(folder).unwrap();
+        let decoder = Decoder::load(&base, &mut |_, _| ControlFlow::Continue(())).unwrap();
+        let settings = self.settings();
+        let lora = settings.lora().unwrap();
+        let mut adapter = Lora::new(decoder.config(), lora, 1).unwrap();
+        let validation = Validation {
+            examples: Self::examples(self.validated),
+            labels: vec![0; self.validated],
+            tokens: DecisionTokens {
+                lead: Vec::new(),
+                labels: vec![vec![40], vec![50]],
+            },
+        };
+        let validation = (self.validated > 0).then_some(&validation);
+        let examples = Self::examples(self.examples);
+        let mut go_on = |_: train::Event<'_>| ControlFlow::Continue(());
+        sft(
+            &decoder,
+            &mut adapter,
+            &examples,
+            validation,
+            &settings,
+            None,
+            &mut go_on,
+        )
+        .unwrap();
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let line = status.lines().find(|l| l.starts_with("VmHWM")).unwrap();
+        let kilobytes = line.split_whitespace().nth(1).unwrap();
+        std::fs::write(folder.join(PEAK), kilobytes).unwrap();
+    }
+
+    fn estimate(&self, config: &ModelConfig, file: u64) -> Memory {
+        let plan = Plan {
+            lora: self.settings().lora().unwrap(),
+            rows: self.examples * (TOKENS - 1),
+            longest: TOKENS - 1,
+            supervised: self.examples * ANSWER,
+            uneven: false,
+            recompute: false,
+            optimizer: Optimizer::AdamW,
+            threads: std::thread::available_parallelism().map_or(1, usize::from),
+            validation: (self.validated * (TOKENS - 1), self.validated * ANSWER),
+            file,
+            // The file is still open when the peak is read, so its pages count.
+            beside: file,
+        };
+        let frozen = Frozen::new(config, Precision::F32, &|_| None).unwrap();
+        memory(config, frozen, &plan)
+    }
+}
+
+/// Writes a model of small deterministic values and returns its shape and its file's bytes.
+fn write(case: &Case, folder: &Path) -> (ModelConfig, u64) {
+    std::fs::write(folder.join("config.json"), case.config()).unwrap();
+    let config = ModelConfig::from_file(&folder.join("config.json")).unwrap();
     let mut tensors = BTreeMap::new();
     for (name, shape) in config.tensors() {
         let n: usize = shape.iter().product();
@@ -41,77 +198,52 @@ fn write(folder: &Path) -> u64 {
     });
     let path = folder.join("model.safetensors");
     std::fs::write(&path, safetensors::serialize(views, None).unwrap()).unwrap();
-    std::fs::metadata(path).unwrap().len()
+    let bytes = std::fs::metadata(path).unwrap().len();
+    (config, bytes)
 }
 
-fn status(key: &str) -> u64 {
-    let text = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = text.lines().find(|line| line.starts_with(key)).unwrap();
-    let kilobytes: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
-    kilobytes * 1024
+/// Does nothing but for the processes that the other test starts.
+#[test]
+fn trains_one_case() {
+    let Ok(typed) = std::env::var(VARIABLE) else {
+        return;
+    };
+    let (name, folder) = typed.split_once('=').unwrap();
+    let case = CASES.iter().find(|case| case.name == name).unwrap();
+    case.run(Path::new(folder));
 }
 
 #[test]
-fn agrees_with_the_peak_of_this_process() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = write(folder.path());
-    // What writing the model took is over; the peak starts again from here (proc(5)).
-    std::fs::write("/proc/self/clear_refs", "5").unwrap();
-    let base = BaseModel::open(folder.path()).unwrap();
-    let decoder = Decoder::load(&base, &mut |_, _| ControlFlow::Continue(())).unwrap();
-    let config = decoder.config().clone();
-    let (examples, tokens) = (4usize, 513usize);
-    let examples: Vec<Encoded> = (0..examples)
-        .map(|i| Encoded {
-            id: format!("example-{i}"),
-            tokens: (0..tokens)
-                .map(|j| ((i * 131 + j * 17) % 4000) as u32)
-                .collect(),
-            supervised: (0..tokens).map(|j| j + 100 >= tokens).collect(),
-            prompt_len: tokens - 100,
-        })
-        .collect();
-    let settings = SftSettings {
-        micro_batch_tokens: 2048,
-        epochs: 3.0,
-        validate_every: 0,
-        checkpoint_every: 0,
-        ..SftSettings::default()
-    };
-    let lora = settings.lora().unwrap();
-    let mut adapter = Lora::new(&config, lora.clone(), 1).unwrap();
-    let mut go_on = |_: train::Event<'_>| ControlFlow::Continue(());
-    sft(
-        &decoder,
-        &mut adapter,
-        &examples,
-        None,
-        &settings,
-        None,
-        &mut go_on,
-    )
-    .unwrap();
-    let measured = status("VmHWM") as f64;
-    let plan = Plan {
-        lora,
-        rows: 2048,
-        longest: 512,
-        supervised: 400,
-        uneven: false,
-        recompute: false,
-        optimizer: Optimizer::AdamW,
-        threads: rayon::current_num_threads(),
-        validation: (0, 0),
-        file,
-        beside: 0,
-    };
-    let frozen = Frozen::new(&config, Precision::F32, &|_| None).unwrap();
-    let found = memory(&config, frozen, &plan);
-    // The file is still open here, so its pages count.
-    let estimated = (found.step + file) as f64;
-    let off = estimated / measured - 1.0;
-    assert!(
-        off.abs() < TOLERANCE,
-        "estimated {estimated}, measured {measured}: {found:#?}"
-    );
+fn agrees_with_measured_peaks() {
+    let program = std::env::current_exe().unwrap();
+    for case in &CASES {
+        let folder = tempfile::tempdir().unwrap();
+        let (config, file) = write(case, folder.path());
+        let done = Command::new(&program)
+            .args(["--exact", "trains_one_case"])
+            .env(
+                VARIABLE,
+                format!("{}={}", case.name, folder.path().display()),
+            )
+            .output()
+            .unwrap();
+        assert!(done.status.success(), "{}: {done:?}", case.name);
+        let peak = std::fs::read_to_string(folder.path().join(PEAK)).unwrap();
+        let measured = peak.parse::<f64>().unwrap() * 1024.0;
+        let found = case.estimate(&config, file);
+        let estimated = found.needed as f64;
+        let off = estimated / measured - 1.0;
+        assert!(
+            off.abs() < TOLERANCE,
+            "{}: estimated {estimated}, measured {measured} ({off:+.3}): {found:#?}",
+            case.name
+        );
+        let by_validation = found.validation > found.step;
+        assert_eq!(
+            by_validation,
+            case.validated > 0,
+            "{}: {found:#?}",
+            case.name
+        );
+    }
 }
