@@ -219,6 +219,23 @@ fn a_chat_template_that_fails_names_the_model() {
 }
 
 #[test]
+fn a_template_that_opens_a_reasoning_block_is_trained_and_scored() {
+    let folder = with_both();
+    let at = folder.path();
+    let config = at.join("model/tokenizer_config.json");
+    let mut value: Value = serde_json::from_slice(&fs::read(&config).unwrap()).unwrap();
+    // As DeepSeek-R1's distilled models do: answers lose their reasoning, prompts begin one.
+    value["chat_template"] = "{% for m in messages %}<|im_start|>{{ m.role }}\n\
+        {{ m.content.split('</think>')[-1] }}<|im_end|>\n{% endfor %}\
+        {% if add_generation_prompt %}<|im_start|>assistant\n<think>\n{% endif %}"
+        .into();
+    fs::write(&config, value.to_string()).unwrap();
+    check(&run(at, &format!("train sft --out run {SHORT}")), 0, &[]);
+    let settings = SHORT.replace("--steps 2 ", "").replace("--model model", "");
+    check(&run(at, &format!("evaluate run {settings}")), 0, &[]);
+}
+
+#[test]
 fn without_a_home_only_the_bundled_candles_are_missed() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
