@@ -155,6 +155,13 @@ impl WeightsError {
             Self::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
                 "free some disk space, or set FORETUNE_CACHE to a directory on another disk"
             }
+            Self::Io { source, path, .. }
+                if source.kind() == std::io::ErrorKind::NotFound
+                    && path.ends_with("tokenizer.json") =>
+            {
+                "a `tokenizer.model` alone is not read: load the model's tokenizer with \
+                 transformers and save it, which writes `tokenizer.json`"
+            }
             Self::Malformed { .. } => {
                 "the file is damaged or was cut short: download it again and compare its sha256"
             }

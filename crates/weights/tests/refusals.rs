@@ -247,3 +247,14 @@ fn gguf_files_of_other_kinds_are_named_with_what_is_supported() {
     let source = Gguf::open(&fixture("tiny-llama.gguf")).unwrap();
     assert!(source.get("split.count").is_none());
 }
+
+#[test]
+fn a_directory_without_its_tokenizer_says_how_to_get_one() {
+    let shards = Shards::new(|_, _| ());
+    let path = shards.0.path();
+    std::fs::remove_file(path.join("tokenizer.json")).unwrap();
+    std::fs::write(path.join("tokenizer.model"), b"sentencepiece").unwrap();
+    let error = BaseModel::open(path).unwrap().tokenizer_json().unwrap_err();
+    says(&error, &["tokenizer.json"]);
+    assert!(error.hint().unwrap().contains("`tokenizer.model`"));
+}
