@@ -72,10 +72,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             .collect();
         scoring = Some(serde_json::json!({"seconds": seconds, "chosen": chosen}));
     }
-    let peak = std::fs::read_to_string("/proc/self/status").ok().and_then(|status| {
-        let line = status.lines().find(|line| line.starts_with("VmHWM"))?;
-        line.split_whitespace().nth(1)?.parse::<u64>().ok()
-    });
+    let peak = std::fs::read_to_string("/proc/self/status")
+        .ok()
+        .and_then(|status| {
+            let line = status.lines().find(|line| line.starts_with("VmHWM"))?;
+            line.split_whitespace().nth(1)?.parse::<u64>().ok()
+        });
     let out = serde_json::json!({
         "prefill": prefilled, "decode": decoded, "scoring": scoring,
         "peak_bytes": peak.map(|kilobytes| kilobytes * 1024),

@@ -41,12 +41,20 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut reference = 0.0;
     if let Some(listed) = file["examples"].as_array() {
         let examples: Vec<Encoded> = listed.iter().enumerate().filter_map(encoded).collect();
-        sft(&decoder, &mut lora, &examples, None, &settings, None, &mut |event| {
-            if let Event::Step(step) = event {
-                marks.push((began.elapsed().as_secs_f64(), step.tokens));
-            }
-            ControlFlow::Continue(())
-        })?;
+        sft(
+            &decoder,
+            &mut lora,
+            &examples,
+            None,
+            &settings,
+            None,
+            &mut |event| {
+                if let Event::Step(step) = event {
+                    marks.push((began.elapsed().as_secs_f64(), step.tokens));
+                }
+                ControlFlow::Continue(())
+            },
+        )?;
     } else {
         let listed = file["pairs"].as_array().ok_or("no examples and no pairs")?;
         let pairs: Vec<Pair> = listed
@@ -61,13 +69,22 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             })
             .collect();
         let own = DpoSettings::default();
-        dpo(&decoder, &mut lora, &pairs, (&settings, &own), None, &mut |event| {
-            match event {
-                DpoEvent::Step(step) => marks.push((began.elapsed().as_secs_f64(), step.tokens)),
-                _ => reference = began.elapsed().as_secs_f64(),
-            }
-            ControlFlow::Continue(())
-        })?;
+        dpo(
+            &decoder,
+            &mut lora,
+            &pairs,
+            (&settings, &own),
+            None,
+            &mut |event| {
+                match event {
+                    DpoEvent::Step(step) => {
+                        marks.push((began.elapsed().as_secs_f64(), step.tokens))
+                    }
+                    _ => reference = began.elapsed().as_secs_f64(),
+                }
+                ControlFlow::Continue(())
+            },
+        )?;
     }
     let steps = marks.len();
     let last = marks.last().copied().unwrap_or_default();

@@ -17,7 +17,8 @@ fn f32s(file: &SafeTensors<'_>, name: &str) -> Vec<f32> {
 
 #[test]
 fn quantises_and_decodes_as_bitsandbytes_does() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/nf4/reference.safetensors");
+    let path =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/nf4/reference.safetensors");
     let bytes = std::fs::read(path).unwrap();
     let file = SafeTensors::deserialize(&bytes).unwrap();
     assert_eq!(NF4.to_vec(), f32s(&file, "nf4.code"));
@@ -34,14 +35,21 @@ fn quantises_and_decodes_as_bitsandbytes_does() {
             .unwrap();
             let packed = file.tensor(&format!("{case}.packed")).unwrap();
             assert_eq!(matrix.codes(), packed.data(), "{case}");
-            let key = if double { ".double.dequantised" } else { ".dequantised" };
+            let key = if double {
+                ".double.dequantised"
+            } else {
+                ".dequantised"
+            };
             let expected = f32s(&file, &format!("{case}{key}"));
             let mut row = vec![0.0; cols];
             for r in 0..rows {
                 matrix.decode(r, 0..cols, &mut row);
                 for (ours, theirs) in row.iter().zip(&expected[r * cols..]) {
                     if double {
-                        assert!((ours - theirs).abs() <= MEAN_TOLERANCE, "{case} {ours} {theirs}");
+                        assert!(
+                            (ours - theirs).abs() <= MEAN_TOLERANCE,
+                            "{case} {ours} {theirs}"
+                        );
                     } else {
                         assert_eq!(ours, theirs, "{case}");
                     }

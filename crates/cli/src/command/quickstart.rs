@@ -12,7 +12,6 @@ use serve::report::Timing;
 use super::dataset_build::{self, Input as Candles};
 use super::train_sft::{self, Length};
 use super::{check, data_inspect, evaluate, export};
-use model::Keeping;
 use crate::arguments::Global;
 use crate::exit::{Exit, Report, Stop};
 use crate::flow::evaluation::{self, Evaluated, Input};
@@ -24,6 +23,7 @@ use crate::progress::spoken;
 use crate::run::{self, Run};
 use crate::settings::Settings;
 use crate::{files, interrupt, output};
+use model::Keeping;
 
 /// The steps, in order.
 const STEPS: [&str; 7] = [

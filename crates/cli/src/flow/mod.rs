@@ -3,10 +3,10 @@
 
 pub(crate) mod arms;
 pub(crate) mod base;
+pub(crate) mod calibration;
 pub(crate) mod compare;
 pub(crate) mod cost;
 pub(crate) mod data;
-pub(crate) mod calibration;
 pub(crate) mod estimate;
 pub(crate) mod estimate_text;
 pub(crate) mod evaluation;
