@@ -10,6 +10,8 @@
 mod buffers;
 mod operations;
 
+use crate::adamw_8bit::SMALLEST;
+use crate::optimizer::Optimizer;
 use buffers::{is_kept, saved_widths, scoring, working};
 use model::{LoraSettings, ModelConfig};
 use serde::Serialize;
@@ -19,18 +21,16 @@ pub use operations::operations;
 /// Bytes of an f32.
 const F32: u64 = 4;
 
-/// Supervised rows whose logits exist at the same time while training (`HEAD_ROWS` in `model`).
-const HEAD_ROWS: usize = 64;
+/// Supervised rows whose logits exist at the same time while training, at most, and about how many
+/// logits these may be (`HEAD_ROWS` and `HEAD_VALUES` in `model`).
+const HEAD_ROWS: usize = 256;
+const HEAD_VALUES: usize = 1 << 24;
+
+/// 8-bit moments that share a scale.
+const MOMENTS_PER_SCALE: u64 = 256;
 
 /// Longest rotary table (`MAX_POSITIONS` in `model`).
 const MAX_POSITIONS: usize = 32_768;
-
-/// Copies of the adapter during a run: the caller's and the one being trained.
-const ADAPTER_COPIES: u64 = 2;
-
-/// A checkpoint is put together in memory, its tensors first and the whole file then: adapter and
-/// two moments, twice, in f32.
-const CHECKPOINT_BYTES_PER_PARAMETER: u64 = 3 * F32 * 2;
 
 /// Prompts that are decoded or scored side by side (`PROMPTS_PER_PASS` in `model`).
 const PROMPTS_PER_PASS: u64 = 16;
@@ -43,14 +43,11 @@ const PROMPTS_PER_PASS: u64 = 16;
 const OUTGROWN: f64 = 0.4;
 
 /// The process without a model: program code that was touched, thread stacks, the packing buffers
-/// of the matrix products. Measured at 8 to 11 MB with two threads.
-const PROCESS: u64 = 8_000_000;
+/// of the matrix products. Measured at 8 to 25 MB with two threads.
+const PROCESS: u64 = 12_000_000;
 
 /// Another thread: its stack, its packing buffers, its corner of the allocator.
 const PER_THREAD: u64 = 1_000_000;
-
-/// Whether the engine can compute activations again; [`Plan::recompute`] says what that would take.
-pub const RECOMPUTE_SUPPORTED: bool = false;
 
 /// How a frozen matrix is held in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -60,7 +57,8 @@ pub enum Precision {
     F32,
     /// 16-bit brain floats.
     Bf16,
-    /// 4-bit normal floats with double quantisation; embedding and head in bf16.
+    /// 4-bit normal floats with double quantisation; embedding and head as the file stores them,
+    /// bf16 where there is no file.
     Nf4,
     /// GGUF's `Q8_0`: 34 bytes for 32 weights.
     #[serde(rename = "q8_0")]
@@ -68,8 +66,8 @@ pub enum Precision {
     /// GGUF's `Q4_K`: 144 bytes for 256 weights.
     #[serde(rename = "q4_k")]
     Q4K,
-    /// As the file stores it.
-    AsStored,
+    /// As the file stores it, in the mapped file.
+    Stored,
 }
 
 impl Precision {
@@ -80,11 +78,11 @@ impl Precision {
         Self::Nf4,
         Self::Q8_0,
         Self::Q4K,
-        Self::AsStored,
+        Self::Stored,
     ];
 
-    /// What [`model::Decoder`] holds today; the others say what they would take.
-    pub const SUPPORTED: &[Self] = &[Self::F32];
+    /// What [`model::Keeping`] has; the others say what they would take.
+    pub const SUPPORTED: &[Self] = &[Self::F32, Self::Nf4, Self::Stored];
 
     /// Returns the name used on the command line.
     pub fn as_str(self) -> &'static str {
@@ -94,11 +92,11 @@ impl Precision {
             Self::Nf4 => "nf4",
             Self::Q8_0 => "q8_0",
             Self::Q4K => "q4_k",
-            Self::AsStored => "as-stored",
+            Self::Stored => "stored",
         }
     }
 
-    /// Returns bits per weight of a linear layer, scales included; none for [`Self::AsStored`].
+    /// Returns bits per weight of a linear layer, scales included; none for [`Self::Stored`].
     ///
     /// NF4: 4 bits, an 8-bit scale for 64 weights, a 32-bit scale for 256 of those scales.
     fn linear_bits(self) -> Option<f64> {
@@ -108,7 +106,7 @@ impl Precision {
             Self::Nf4 => Some(4.0 + 8.0 / 64.0 + 32.0 / (64.0 * 256.0)),
             Self::Q8_0 => Some(34.0 * 8.0 / 32.0),
             Self::Q4K => Some(144.0 * 8.0 / 256.0),
-            Self::AsStored => None,
+            Self::Stored => None,
         }
     }
 
@@ -117,34 +115,6 @@ impl Precision {
         match self {
             Self::Nf4 => Some(16.0),
             other => other.linear_bits(),
-        }
-    }
-}
-
-/// How the optimiser keeps its moments.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Optimizer {
-    /// Two f32 moments.
-    #[serde(rename = "adamw")]
-    AdamW,
-    /// Two 8-bit moments with a scale for 256 of them; small tensors keep f32.
-    #[serde(rename = "adamw_8bit")]
-    AdamW8Bit,
-}
-
-impl Optimizer {
-    /// Tensors below this many elements keep f32 moments.
-    const SMALL: u64 = 4096;
-    /// Moments that share a scale.
-    const BLOCK: u64 = 256;
-
-    fn bytes(self, elements: u64) -> u64 {
-        match self {
-            Self::AdamW8Bit if elements >= Self::SMALL => {
-                2 * (elements + elements.div_ceil(Self::BLOCK) * F32)
-            }
-            Self::AdamW | Self::AdamW8Bit => 2 * elements * F32,
         }
     }
 }
@@ -160,7 +130,8 @@ pub struct Frozen {
 
 impl Frozen {
     /// Counts the bytes of `config` at `precision`; `stored` says how many a tensor takes in its
-    /// file and is asked for [`Precision::AsStored`] only. Vectors are f32 whatever the precision.
+    /// file; it is asked for [`Precision::Stored`], and for what is outside the layers for
+    /// [`Precision::Nf4`]. Vectors are f32 whatever the precision.
     ///
     /// Returns nothing if a size is needed that `stored` does not know.
     pub fn new(
@@ -177,8 +148,10 @@ impl Frozen {
             } else {
                 precision.linear_bits()
             };
+            let outside = is_embedding && precision == Precision::Nf4;
             let bytes = match bits {
                 _ if shape.len() == 1 => elements * F32,
+                _ if outside && let Some(bytes) = stored(&name) => bytes,
                 Some(bits) => (elements as f64 * bits / 8.0).ceil() as u64,
                 None => stored(&name)?,
             };
@@ -207,14 +180,19 @@ pub struct Plan {
     pub uneven: bool,
     /// Whether only the residual stream of each layer is kept and the rest computed again.
     pub recompute: bool,
+    /// Whether products round their operands to bf16.
+    pub bf16: bool,
     /// The optimiser.
     pub optimizer: Optimizer,
+    /// Copies of the adapter: the caller's, the one being trained, the best one if it is kept.
+    pub adapters: u64,
     /// Threads that compute.
     pub threads: usize,
     /// Rows of the largest validation pass and logits that exist at the same time in it; zeros
     /// without validation.
     pub validation: (usize, usize),
-    /// Bytes of the model's file, mapped while it is read; 0 if there is none.
+    /// Bytes of the model's file that are mapped beside the weights while its digest is taken; 0
+    /// where the weights stay in the mapped file.
     pub file: u64,
     /// Bytes held beside the training itself: tokenizer, examples.
     pub beside: u64,
@@ -267,9 +245,8 @@ pub fn memory(config: &ModelConfig, frozen: Frozen, plan: &Plan) -> Memory {
     let layers = config.num_layers as u64;
     // Recompute keeps the stream on entry of each layer and everything of one layer at a time.
     let (saved, saved_kept) = if plan.recompute {
-        let residuals = layers * residual;
-        let kept = if is_kept(residual) { residuals } else { 0 };
-        (residuals + per_layer, kept + per_layer_kept)
+        // The inputs are allocated for each pass; only the one layer's buffers outlive it.
+        (layers * residual + per_layer, per_layer_kept)
     } else {
         (layers * per_layer, layers * per_layer_kept)
     };
@@ -281,10 +258,10 @@ pub fn memory(config: &ModelConfig, frozen: Frozen, plan: &Plan) -> Memory {
     let half = config.head_dim as u64 / 2;
     // Cosines and sines of every position the table covers.
     let rotary = 2 * half * config.max_position.clamp(1, MAX_POSITIONS) as u64 * F32;
-    let head_rows = plan.supervised.min(HEAD_ROWS) as u64;
+    let head_rows = head_rows(config, plan);
     let logits = head_rows * config.vocab_size as u64 * F32;
     let optimizer: u64 = tensors(config, &plan.lora)
-        .map(|elements| plan.optimizer.bytes(elements))
+        .map(|elements| moments(plan.optimizer, elements))
         .sum();
     let components = vec![
         component(
@@ -297,7 +274,7 @@ pub fn memory(config: &ModelConfig, frozen: Frozen, plan: &Plan) -> Memory {
         component(
             "adapter",
             "adapter, trained and handed in",
-            parameters * F32 * ADAPTER_COPIES,
+            parameters * F32 * plan.adapters,
         ),
         component("gradients", "gradients of the adapter", parameters * F32),
         component("optimizer", "optimiser's moments", optimizer),
@@ -318,7 +295,9 @@ pub fn memory(config: &ModelConfig, frozen: Frozen, plan: &Plan) -> Memory {
     let weights = frozen.layers + frozen.embedding + rotary;
     let standing = weights + of("adapter") + of("gradients") + of("optimizer") + of("process");
     let step: u64 = components.iter().map(|c| c.bytes).sum();
-    let checkpoint = standing + saved + outgrown + parameters * CHECKPOINT_BYTES_PER_PARAMETER;
+    // A checkpoint is put together in memory: its tensors first, then the whole file.
+    let adapters = parameters * F32 * plan.adapters.saturating_sub(1);
+    let checkpoint = standing + saved + outgrown + 2 * (adapters + optimizer);
     // Buffers of the training passes are freed before a validation.
     let validation = standing + scoring(config, plan);
     let loading = weights + of("process") + plan.file;
@@ -339,6 +318,22 @@ pub fn memory(config: &ModelConfig, frozen: Frozen, plan: &Plan) -> Memory {
 
 fn component(name: &'static str, what: &'static str, bytes: u64) -> Component {
     Component { name, what, bytes }
+}
+
+/// Supervised rows that go through the head at a time.
+fn head_rows(config: &ModelConfig, plan: &Plan) -> u64 {
+    let most = (HEAD_VALUES / config.vocab_size.max(1)).clamp(32, HEAD_ROWS);
+    plan.supervised.min(most) as u64
+}
+
+/// Bytes of a tensor's two moments: f32, or a byte each with a scale for 256 of them.
+fn moments(optimizer: Optimizer, elements: u64) -> u64 {
+    match optimizer {
+        Optimizer::AdamW8bit if elements >= SMALLEST as u64 => {
+            2 * (elements + elements.div_ceil(MOMENTS_PER_SCALE) * F32)
+        }
+        Optimizer::AdamW | Optimizer::AdamW8bit => 2 * elements * F32,
+    }
 }
 
 /// Returns the number of elements of every factor of the adapter.

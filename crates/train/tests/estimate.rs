@@ -2,11 +2,12 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use model::{LoraSettings, ModelConfig, Projection};
-use train::estimate::{Frozen, Memory, Optimizer, Plan, Precision, memory, operations};
+use train::Optimizer;
+use train::estimate::{Frozen, Memory, Plan, Precision, memory, operations};
 use weights::{Architecture, Rope, RopeScaling};
 
 /// Estimate and measurement may differ by this share; the measured peaks themselves vary by 1 %.
-const TOLERANCE: f64 = 0.05;
+const TOLERANCE: f64 = 0.06;
 
 /// The shape of SmolLM2-135M, 134,515,008 parameters.
 fn small() -> ModelConfig {
@@ -49,6 +50,8 @@ fn plan(rows: usize, longest: usize, supervised: usize) -> Plan {
         supervised,
         uneven: false,
         recompute: false,
+        bf16: false,
+        adapters: 2,
         optimizer: Optimizer::AdamW,
         threads: 2,
         validation: (0, 0),
@@ -67,39 +70,50 @@ fn part(memory: &Memory, name: &str) -> u64 {
     found.unwrap_or_else(|| panic!("no component {name}")).bytes
 }
 
-/// Peaks (`VmHWM`, kB) of the example `throughput` of this crate on the Q4_1 file of SmolLM2-135M
-/// (98,362,432 bytes), two threads, two steps or more: rows a sequence, sequences, supervised rows
-/// a sequence. The example keeps the file mapped and has one copy of the adapter, gradients and no
-/// optimiser.
-const MEASURED: [(usize, usize, usize, u64); 7] = [
-    (32, 1, 5, 662_012),
-    (256, 1, 42, 829_820),
-    (512, 1, 85, 1_017_904),
-    (256, 4, 42, 1_382_916),
-    (512, 2, 85, 1_384_320),
-    (1024, 1, 170, 1_385_724),
-    (768, 2, 128, 1_746_088),
+/// Peaks (`VmHWM`, kB) of the example `throughput` of this crate on the Q4_1 file of SmolLM2-135M,
+/// two threads, two steps or more: rows a sequence, sequences, supervised rows a sequence, how the
+/// matrices are kept, whether layers are computed again. The example keeps the file mapped, has one
+/// copy of the adapter, gradients and no optimiser.
+const MEASURED: [(usize, usize, usize, Precision, bool, u64); 6] = [
+    (256, 2, 42, Precision::F32, false, 943_288),
+    (256, 2, 42, Precision::Stored, false, 497_032),
+    (256, 2, 42, Precision::Nf4, false, 500_352),
+    (256, 2, 42, Precision::F32, true, 645_496),
+    (512, 2, 85, Precision::Nf4, true, 287_648),
+    (256, 4, 100, Precision::F32, false, 1_328_220),
 ];
+
+/// Bytes of a tensor in that file: Q4_1 (20 for 32 weights), the embedding Q8_0 (34 for 32).
+fn stored_bytes(config: &ModelConfig, name: &str) -> Option<u64> {
+    let tensors = config.tensors();
+    let (_, shape) = tensors.iter().find(|(known, _)| known == name)?;
+    let blocks = shape.iter().product::<usize>() as u64 / 32;
+    Some(blocks * if name.contains("embed") { 34 } else { 20 })
+}
 
 #[test]
 fn agrees_with_measured_peaks() {
-    const FILE: u64 = 98_362_432;
     let config = small();
-    for (sequence, sequences, supervised, kilobytes) in MEASURED {
-        let plan = plan(sequence * sequences, sequence, supervised * sequences);
-        let found = estimate(&config, Precision::F32, &plan);
+    for (sequence, sequences, supervised, precision, recompute, kilobytes) in MEASURED {
+        let plan = Plan {
+            recompute,
+            ..plan(sequence * sequences, sequence, supervised * sequences)
+        };
+        let frozen = Frozen::new(&config, precision, &|name| stored_bytes(&config, name));
+        let found = memory(&config, frozen.unwrap(), &plan);
         let absent = part(&found, "optimizer") + part(&found, "adapter") / 2;
-        let estimated = (found.step - absent + FILE) as f64;
+        let estimated = (found.step - absent) as f64;
         let measured = (kilobytes * 1024) as f64;
         let off = estimated / measured - 1.0;
         assert!(
             off.abs() < TOLERANCE,
-            "{sequence} x {sequences}: estimated {estimated}, measured {measured}"
+            "{precision:?}, recompute {recompute}: estimated {estimated}, measured {measured}"
         );
     }
 }
 
-/// Peaks of `foretune train sft` on the same file and 1,500 real examples (bytes): batch size,
+/// Peaks of `foretune train sft` on the same file and 1,500 real examples (bytes), f32, measured at
+/// commit 0e29205, whose activations are those of today: batch size,
 /// rows of the longest pass, tokens of the longest example, supervised rows.
 const MEASURED_RUNS: [(usize, usize, usize, usize, u64); 4] = [
     (1, 243, 243, 40, 860_700_672),
@@ -147,9 +161,9 @@ fn weights_take_what_their_precision_says() {
     let nf4 = (bytes(Precision::Nf4).0 - 4 * norms) as f64 * 8.0 / linears as f64;
     assert!((nf4 - 4.127).abs() < 1e-3, "{nf4}");
     let stored = |name: &str| name.contains("proj").then_some(10).or(Some(7));
-    let frozen = Frozen::new(&config, Precision::AsStored, &stored).unwrap();
+    let frozen = Frozen::new(&config, Precision::Stored, &stored).unwrap();
     assert_eq!((frozen.layers, frozen.embedding), (210 * 10 + 4 * norms, 7));
-    assert_eq!(Frozen::new(&config, Precision::AsStored, &|_| None), None);
+    assert_eq!(Frozen::new(&config, Precision::Stored, &|_| None), None);
 }
 
 #[test]
@@ -188,7 +202,7 @@ fn eight_bit_moments_take_a_quarter_of_the_large_tensors() {
     // Per layer A of q and v (8 x 576), B of q (576 x 8) and of v (192 x 8).
     assert_eq!(adamw, 30 * 8 * (3 * 4608 + 1536));
     let mut eight = plan(8, 8, 1);
-    eight.optimizer = Optimizer::AdamW8Bit;
+    eight.optimizer = Optimizer::AdamW8bit;
     let found = part(&estimate(&config, Precision::F32, &eight), "optimizer");
     // 4,608 elements are 18 blocks of 256; 1,536 are too few and stay f32.
     assert_eq!(found, 30 * (3 * 2 * (4608 + 18 * 4) + 8 * 1536));

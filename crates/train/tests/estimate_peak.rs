@@ -6,19 +6,23 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use model::score::DecisionTokens;
-use model::{Decoder, Encoded, Lora};
+use model::{Decoder, Encoded, Keeping, Lora};
 use safetensors::tensor::{Dtype, TensorView};
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::process::Command;
-use train::estimate::{Frozen, Memory, Optimizer, Plan, Precision, memory};
+use train::Optimizer;
+use train::estimate::{Frozen, Memory, Plan, Precision, memory};
 use train::{SftSettings, Validation, sft};
 use weights::{BaseModel, ModelConfig};
 
-/// Share by which estimate and measurement may differ. The models are small, so that the process
-/// itself, known only roughly, weighs more than in real use.
+/// Share of the measured peak by which the estimate may be off.
 const TOLERANCE: f64 = 0.10;
+
+/// What the process itself, known only roughly, may be off by in bytes: nothing beside a real model,
+/// a tenth of these small ones.
+const PROCESS: f64 = 8e6;
 
 /// Names the case in the environment of the process that runs it.
 const VARIABLE: &str = "FORETUNE_PEAK_OF";
@@ -39,9 +43,12 @@ struct Case {
     examples: usize,
     /// Validation examples.
     validated: usize,
+    keeping: Keeping,
+    recompute: bool,
+    steps: u8,
 }
 
-const CASES: [Case; 3] = [
+const CASES: [Case; 4] = [
     Case {
         name: "llama",
         class: "LlamaForCausalLM",
@@ -51,6 +58,9 @@ const CASES: [Case; 3] = [
         dropout: 0.05,
         examples: 4,
         validated: 0,
+        keeping: Keeping::F32,
+        recompute: false,
+        steps: 2,
     },
     Case {
         name: "qwen3_all_targets",
@@ -69,6 +79,9 @@ const CASES: [Case; 3] = [
         dropout: 0.0,
         examples: 2,
         validated: 0,
+        keeping: Keeping::F32,
+        recompute: false,
+        steps: 2,
     },
     Case {
         name: "large_validation",
@@ -79,6 +92,22 @@ const CASES: [Case; 3] = [
         dropout: 0.05,
         examples: 1,
         validated: 8,
+        keeping: Keeping::F32,
+        recompute: false,
+        steps: 2,
+    },
+    Case {
+        name: "nf4_computed_again",
+        class: "LlamaForCausalLM",
+        tied: true,
+        targets: &["q_proj", "v_proj"],
+        rank: 8,
+        dropout: 0.05,
+        examples: 8,
+        validated: 0,
+        keeping: Keeping::Nf4,
+        recompute: true,
+        steps: 1,
     },
 ];
 
@@ -89,7 +118,7 @@ const ANSWER: usize = 200;
 impl Case {
     fn config(&self) -> String {
         format!(
-            r#"{{"architectures": ["{}"], "vocab_size": 16384, "hidden_size": 256,
+            r#"{{"architectures": ["{}"], "vocab_size": 4096, "hidden_size": 256,
             "intermediate_size": 768, "num_hidden_layers": 4, "num_attention_heads": 8,
             "num_key_value_heads": 4, "head_dim": 32, "max_position_embeddings": 2048,
             "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "tie_word_embeddings": {},
@@ -105,7 +134,7 @@ impl Case {
             targets: self.targets.iter().map(|t| (*t).to_owned()).collect(),
             batch_size: self.examples,
             micro_batch_tokens: 512 * self.examples,
-            epochs: 2.0,
+            epochs: f64::from(self.steps),
             validate_every: usize::from(self.validated > 0),
             validation_examples: self.validated,
             checkpoint_every: 0,
@@ -119,7 +148,7 @@ impl Case {
             .map(|i| Encoded {
                 id: format!("example-{i}"),
                 tokens: (0..TOKENS)
-                    .map(|j| ((i + 1) * 131 + j * 17) as u32 % 16_000)
+                    .map(|j| ((i + 1) * 131 + j * 17) as u32 % 4_000)
                     .collect(),
                 supervised: (0..TOKENS).map(|j| j + ANSWER >= TOKENS).collect(),
                 prompt_len: TOKENS - ANSWER,
@@ -130,7 +159,9 @@ impl Case {
     /// Trains in this process and writes its peak down, the model still open.
     fn run(&self, folder: &Path) {
         let base = BaseModel::open(folder).unwrap();
-        let decoder = Decoder::load(&base, &mut |_, _| ControlFlow::Continue(())).unwrap();
+        let mut go_on = |_, _| ControlFlow::Continue(());
+        let mut decoder = Decoder::load_as(&base, self.keeping, &mut go_on).unwrap();
+        decoder.recompute(self.recompute);
         let settings = self.settings();
         let lora = settings.lora().unwrap();
         let mut adapter = Lora::new(decoder.config(), lora, 1).unwrap();
@@ -161,28 +192,36 @@ impl Case {
         std::fs::write(folder.join(PEAK), kilobytes).unwrap();
     }
 
-    fn estimate(&self, config: &ModelConfig, file: u64) -> Memory {
+    fn estimate(&self, config: &ModelConfig) -> Memory {
         let plan = Plan {
             lora: self.settings().lora().unwrap(),
             rows: self.examples * (TOKENS - 1),
             longest: TOKENS - 1,
             supervised: self.examples * ANSWER,
             uneven: false,
-            recompute: false,
+            recompute: self.recompute,
+            bf16: false,
+            adapters: 2,
             optimizer: Optimizer::AdamW,
             threads: std::thread::available_parallelism().map_or(1, usize::from),
             validation: (self.validated * (TOKENS - 1), self.validated * ANSWER),
-            file,
-            // The file is still open when the peak is read, so its pages count.
-            beside: file,
+            // The file is still open, but what was read is given back at once.
+            file: 0,
+            beside: 0,
         };
-        let frozen = Frozen::new(config, Precision::F32, &|_| None).unwrap();
+        let precision = match self.keeping {
+            Keeping::Nf4 => Precision::Nf4,
+            Keeping::F32 | Keeping::Stored => Precision::F32,
+        };
+        // The embedding stays as the file has it, in f32.
+        let embedding = (config.vocab_size * config.hidden_size) as u64 * 4;
+        let frozen = Frozen::new(config, precision, &|_| Some(embedding)).unwrap();
         memory(config, frozen, &plan)
     }
 }
 
-/// Writes a model of small deterministic values and returns its shape and its file's bytes.
-fn write(case: &Case, folder: &Path) -> (ModelConfig, u64) {
+/// Writes a model of small deterministic values and returns its shape.
+fn write(case: &Case, folder: &Path) -> ModelConfig {
     std::fs::write(folder.join("config.json"), case.config()).unwrap();
     let config = ModelConfig::from_file(&folder.join("config.json")).unwrap();
     let mut tensors = BTreeMap::new();
@@ -198,8 +237,7 @@ fn write(case: &Case, folder: &Path) -> (ModelConfig, u64) {
     });
     let path = folder.join("model.safetensors");
     std::fs::write(&path, safetensors::serialize(views, None).unwrap()).unwrap();
-    let bytes = std::fs::metadata(path).unwrap().len();
-    (config, bytes)
+    config
 }
 
 /// Does nothing but for the processes that the other test starts.
@@ -218,7 +256,7 @@ fn agrees_with_measured_peaks() {
     let program = std::env::current_exe().unwrap();
     for case in &CASES {
         let folder = tempfile::tempdir().unwrap();
-        let (config, file) = write(case, folder.path());
+        let config = write(case, folder.path());
         let done = Command::new(&program)
             .args(["--exact", "trains_one_case"])
             .env(
@@ -230,12 +268,12 @@ fn agrees_with_measured_peaks() {
         assert!(done.status.success(), "{}: {done:?}", case.name);
         let peak = std::fs::read_to_string(folder.path().join(PEAK)).unwrap();
         let measured = peak.parse::<f64>().unwrap() * 1024.0;
-        let found = case.estimate(&config, file);
+        let found = case.estimate(&config);
         let estimated = found.needed as f64;
-        let off = estimated / measured - 1.0;
+        let off = (estimated - measured).abs();
         assert!(
-            off.abs() < TOLERANCE,
-            "{}: estimated {estimated}, measured {measured} ({off:+.3}): {found:#?}",
+            off < TOLERANCE * measured + PROCESS,
+            "{}: estimated {estimated}, measured {measured}: {found:#?}",
             case.name
         );
         let by_validation = found.validation > found.step;

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use model::{Decoder, ModelConfig, Projection};
 use serde_json::{Value, json};
-use train::estimate::{Memory, Optimizer, Plan, Precision, adapter_parameters, base_parameters};
+use train::Optimizer;
+use train::estimate::{Memory, Plan, Precision, adapter_parameters, base_parameters};
 use weights::BaseModel;
 
 use crate::arguments::Global;
@@ -53,13 +54,13 @@ pub(crate) struct Typed {
     /// Projections with an adapter, separated by commas, or all [default: train.targets]
     #[arg(long, value_name = "NAMES")]
     targets: Option<String>,
-    /// Frozen weights in memory: f32, bf16, nf4, q8_0, q4_k or as-stored
-    #[arg(long, value_name = "NAME", value_parser = estimate::precision)]
+    /// Frozen weights in memory: f32, stored, nf4, bf16, q8_0 or q4_k [default: model.keep]
+    #[arg(long, visible_alias = "keep", value_name = "NAME", value_parser = estimate::precision)]
     precision: Option<Precision>,
-    /// Whether activations are computed again in the backward pass
+    /// Whether activations are computed again in the backward pass [default: model.recompute]
     #[arg(long, value_name = "ON|OFF")]
     recompute: Option<Switch>,
-    /// Optimiser: adamw or adamw_8bit
+    /// Optimiser: adamw or adamw_8bit [default: train.optimizer]
     #[arg(long, value_name = "NAME", value_parser = estimate::optimizer)]
     optimizer: Option<Optimizer>,
     /// Training examples [default: train.max_examples, or 1000]
@@ -112,7 +113,7 @@ pub(crate) fn run(typed: &Typed, global: &Global) -> anyhow::Result<Printed> {
     let found = estimate::memory_of(config, choices.precision, &plan, files).ok_or_else(|| {
         Stop::new(
             Exit::Usage,
-            "--precision as-stored needs a model, not its configuration alone",
+            "--precision stored needs a model, not its configuration alone",
         )
     })?;
     let limit = typed.memory.or_else(memory::available_bytes);
@@ -124,7 +125,7 @@ pub(crate) fn run(typed: &Typed, global: &Global) -> anyhow::Result<Printed> {
         lengths,
     );
     let rate = if typed.calibrate {
-        Some(subject.calibrate(&plan, &found)?)
+        Some(subject.calibrate(&plan, &found, choices, &settings)?)
     } else {
         None
     };
@@ -194,15 +195,9 @@ fn notes(
     let mut notes = Vec::new();
     if !Precision::SUPPORTED.contains(&choices.precision) {
         notes.push(format!(
-            "this version trains on f32 weights only: {} is what it would take",
+            "this version keeps weights as f32, stored or nf4: {} is what it would take",
             choices.precision.as_str()
         ));
-    }
-    if choices.recompute && !train::estimate::RECOMPUTE_SUPPORTED {
-        notes.push(
-            "this version does not compute activations again: the figure is what that would take"
-                .to_owned(),
-        );
     }
     if limit.is_some_and(|limit| found.needed > limit) {
         notes.push(format!(
@@ -250,10 +245,16 @@ impl Subject {
         }
     }
 
-    fn calibrate(&self, plan: &Plan, found: &Memory) -> anyhow::Result<calibration::Rate> {
+    fn calibrate(
+        &self,
+        plan: &Plan,
+        found: &Memory,
+        choices: Choices,
+        settings: &Settings,
+    ) -> anyhow::Result<calibration::Rate> {
         interrupt::check()?;
         if let Some((path, config)) = &self.shape {
-            return calibration::of_shape(path, config, plan);
+            return calibration::of_shape(path, config, plan, choices, settings);
         }
         let Some(files) = &self.files else {
             unreachable!("one of the two is opened")
@@ -266,8 +267,8 @@ impl Subject {
                 .hint("name its config.json with --config: one layer of its shape is measured then")
                 .into());
         }
-        let decoder = Decoder::load(files, &mut |_, _| interrupt::flow())?;
-        calibration::of_model(&decoder, plan)
+        let decoder = Decoder::load_as(files, choices.keeping(), &mut |_, _| interrupt::flow())?;
+        calibration::of_model(decoder, plan, settings)
     }
 }
 
@@ -305,8 +306,8 @@ impl Typed {
             recompute: self.recompute.map_or(set.recompute, |s| s == Switch::On),
             optimizer: self.optimizer.unwrap_or(set.optimizer),
         };
-        if choices.precision == Precision::AsStored && subject.files.is_none() {
-            let message = "--precision as-stored needs a model, not its configuration alone";
+        if choices.precision == Precision::Stored && subject.files.is_none() {
+            let message = "--precision stored needs a model, not its configuration alone";
             return Err(Stop::new(Exit::Usage, message).hint("name the model with --model"));
         }
         Ok(choices)

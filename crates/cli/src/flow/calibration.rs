@@ -17,7 +17,9 @@ use serde_json::{Map, Value, json};
 use train::estimate::{Plan, operations};
 use weights::BaseModel;
 
+use super::estimate::Choices;
 use crate::interrupt;
+use crate::settings::Settings;
 
 /// Rows of a timed pass at most.
 const ROWS: usize = 256;
@@ -43,16 +45,22 @@ pub(crate) struct Rate {
 ///
 /// # Errors
 /// When the decoder refuses the rows, or on Ctrl-C.
-pub(crate) fn of_model(decoder: &Decoder, plan: &Plan) -> anyhow::Result<Rate> {
+pub(crate) fn of_model(decoder: Decoder, plan: &Plan, settings: &Settings) -> anyhow::Result<Rate> {
     let how = "rows of a training step on this machine, forward and backward".to_owned();
-    measure(decoder, plan, how)
+    measure(decoder, plan, settings, how)
 }
 
 /// Times one or two layers of the shape that a `config.json` describes.
 ///
 /// # Errors
 /// When the layers cannot be written to the temporary directory, or as [`of_model`].
-pub(crate) fn of_shape(path: &Path, config: &ModelConfig, plan: &Plan) -> anyhow::Result<Rate> {
+pub(crate) fn of_shape(
+    path: &Path,
+    config: &ModelConfig,
+    plan: &Plan,
+    choices: Choices,
+    settings: &Settings,
+) -> anyhow::Result<Rate> {
     let folder = tempfile::tempdir().context("cannot make a temporary directory")?;
     let one = ModelConfig {
         num_layers: 1,
@@ -73,15 +81,22 @@ pub(crate) fn of_shape(path: &Path, config: &ModelConfig, plan: &Plan) -> anyhow
     };
     write_slice(path, folder.path(), layers)?;
     let base = BaseModel::open(folder.path())?;
-    let decoder = Decoder::load(&base, &mut |_, _| interrupt::flow())?;
+    let decoder = Decoder::load_as(&base, choices.keeping(), &mut |_, _| interrupt::flow())?;
     let how = format!(
         "{layers} of {} layers of this shape, made of zeros, on this machine",
         config.num_layers
     );
-    measure(&decoder, plan, how)
+    measure(decoder, plan, settings, how)
 }
 
-fn measure(decoder: &Decoder, plan: &Plan, how: String) -> anyhow::Result<Rate> {
+fn measure(
+    mut decoder: Decoder,
+    plan: &Plan,
+    settings: &Settings,
+    how: String,
+) -> anyhow::Result<Rate> {
+    decoder.recompute(plan.recompute);
+    decoder.precision(settings.model.precision.resolve());
     let config = decoder.config();
     let rows = plan.rows.min(ROWS).min(decoder.max_positions());
     let supervised = (plan.supervised * rows / plan.rows.max(1)).clamp(1, rows);
@@ -115,7 +130,6 @@ fn measure(decoder: &Decoder, plan: &Plan, how: String) -> anyhow::Result<Rate> 
             interrupt::check()?;
         }
     }
-    decoder.free_buffers();
     rates.sort_by(f64::total_cmp);
     Ok(Rate {
         how,

@@ -1,8 +1,8 @@
 //! From settings and a model's shape to the plan whose memory and arithmetic `train` estimates.
 
-use model::ModelConfig;
-use serde_json::Value;
-use train::estimate::{Frozen, Memory, Optimizer, Plan, Precision, RECOMPUTE_SUPPORTED, memory};
+use model::{Keeping, ModelConfig};
+use train::estimate::{Frozen, Memory, Plan, Precision, memory};
+use train::{Keep, Optimizer};
 use weights::BaseModel;
 
 use crate::settings::Settings;
@@ -52,17 +52,25 @@ pub(crate) struct Choices {
 }
 
 impl Choices {
-    /// Reads the choices from the settings; what this version has no setting for is as the engine
-    /// does it: f32, nothing computed again, plain AdamW.
+    /// Reads the choices from the settings.
     pub(crate) fn of(settings: &Settings) -> Self {
-        let value = serde_json::to_value(settings).unwrap_or_default();
-        let text = |section: &str, key: &str| value[section][key].as_str().map(str::to_owned);
-        let precision = text("model", "precision").and_then(|name| precision(&name).ok());
-        let optimizer = text("train", "optimizer").and_then(|name| optimizer(&name).ok());
         Self {
-            precision: precision.unwrap_or(Precision::F32),
-            recompute: value["train"]["recompute"] == Value::Bool(true),
-            optimizer: optimizer.unwrap_or(Optimizer::AdamW),
+            precision: match settings.model.keep {
+                Keeping::F32 => Precision::F32,
+                Keeping::Stored => Precision::Stored,
+                Keeping::Nf4 => Precision::Nf4,
+            },
+            recompute: settings.model.recompute,
+            optimizer: settings.train.optimizer,
+        }
+    }
+
+    /// Returns how a decoder keeps its matrices to be the like of this.
+    pub(crate) fn keeping(self) -> Keeping {
+        match self.precision {
+            Precision::Nf4 => Keeping::Nf4,
+            Precision::Stored | Precision::Bf16 => Keeping::Stored,
+            Precision::F32 | Precision::Q8_0 | Precision::Q4K => Keeping::F32,
         }
     }
 }
@@ -86,7 +94,7 @@ pub(crate) fn precision(name: &str) -> Result<Precision, String> {
 pub(crate) fn optimizer(name: &str) -> Result<Optimizer, String> {
     match name {
         "adamw" => Ok(Optimizer::AdamW),
-        "adamw_8bit" => Ok(Optimizer::AdamW8Bit),
+        "adamw_8bit" => Ok(Optimizer::AdamW8bit),
         _ => Err("expected adamw or adamw_8bit".to_owned()),
     }
 }
@@ -116,10 +124,15 @@ pub(crate) fn plan(
         supervised: per_pass * lengths.supervised,
         uneven: true,
         recompute: choices.recompute,
+        bf16: settings.model.precision.resolve() != model::Precision::F32,
         optimizer: choices.optimizer,
+        adapters: if train.keep == Keep::Best { 3 } else { 2 },
         threads: std::thread::available_parallelism().map_or(1, usize::from),
         validation: (validated * lengths.longest, validated * lengths.supervised),
-        file: files.map_or(0, stored_bytes),
+        file: match choices.precision {
+            Precision::Stored => 0,
+            _ => files.map_or(0, stored_bytes),
+        },
         beside: lengths.beside + config.vocab_size as u64 * TOKENIZER_BYTES_PER_ENTRY,
     })
 }
@@ -152,12 +165,11 @@ pub(crate) fn knobs(choices: Choices, found: &Memory, plan: &Plan) -> String {
         ));
     }
     knobs.push("shorter examples: `train.max_tokens`".to_owned());
-    if !choices.recompute && RECOMPUTE_SUPPORTED {
-        knobs.push("activations computed again: `train.recompute` = true".to_owned());
+    if !choices.recompute {
+        knobs.push("activations computed again: `model.recompute` = true".to_owned());
     }
-    let smaller = Precision::SUPPORTED.contains(&Precision::Nf4);
-    if smaller && choices.precision != Precision::Nf4 {
-        knobs.push("4-bit weights: `model.precision` = \"nf4\"".to_owned());
+    if choices.precision == Precision::F32 {
+        knobs.push("quantised weights: `model.keep` = \"stored\" or \"nf4\"".to_owned());
     }
     knobs.push("a smaller model".to_owned());
     knobs.join("; ")
@@ -218,8 +230,8 @@ mod tests {
         for known in Precision::ALL {
             assert_eq!(precision(known.as_str()), Ok(known));
         }
-        assert!(precision("int3").is_err_and(|e| e.contains("nf4") && e.contains("as-stored")));
-        assert_eq!(optimizer("adamw_8bit"), Ok(Optimizer::AdamW8Bit));
+        assert!(precision("int3").is_err_and(|e| e.contains("nf4") && e.contains("stored")));
+        assert_eq!(optimizer("adamw_8bit"), Ok(Optimizer::AdamW8bit));
         assert!(optimizer("sgd").is_err());
     }
 }

@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use train::estimate::{Memory, Optimizer, Plan};
+use train::Optimizer;
+use train::estimate::{Memory, Plan};
 
 use super::cost::{Time, Work};
 use super::estimate::{Choices, amount};
@@ -57,7 +58,7 @@ fn head(parts: &Parts<'_>) -> String {
     let targets: Vec<&str> = plan.lora.targets.iter().map(|t| t.as_str()).collect();
     let optimizer = match parts.choices.optimizer {
         Optimizer::AdamW => "adamw",
-        Optimizer::AdamW8Bit => "adamw_8bit",
+        Optimizer::AdamW8bit => "adamw_8bit",
     };
     let again = if parts.choices.recompute {
         ", activations computed again"

@@ -50,6 +50,10 @@ fn facts(folder: &Path, log: &Log, manifest: Option<&Value>, settings: Option<&V
         supervised_tokens: number("supervised_tokens"),
         wall_seconds: training.and_then(|training| training["wall_seconds"].as_f64()),
         peak_memory_bytes: number("peak_memory_bytes"),
+        kept_step: number("kept_step"),
+        stopped_early: training
+            .is_some_and(|training| training["stopped_early"] == Value::Bool(true)),
+        examples_cut: number("examples_cut"),
         majority: majority(folder, log, manifest, settings),
         settings: listed(settings, log.is_preference()),
     }

@@ -53,7 +53,7 @@ fn counts_a_model_and_its_adapter() {
     assert_eq!(found["memory"]["step"].as_u64(), Some(sum));
     assert_eq!(found["calibration"], Value::Null);
     // The tiny model is stored in f32, so both ways of counting agree.
-    let stored = estimate(at, "--model model --precision as-stored");
+    let stored = estimate(at, "--model model --precision stored");
     let float = estimate(at, "--model model --precision f32");
     assert_eq!(
         part(&stored, "frozen_weights"),
@@ -127,7 +127,7 @@ fn what_cannot_be_estimated_is_refused() {
     let at = folder.path();
     write_shape(at);
     let cases = [
-        ("--config config.json --precision as-stored", 2, "--model"),
+        ("--config config.json --precision stored", 2, "--model"),
         ("--config config.json --precision q3", 2, "f32, bf16, nf4"),
         (
             "--config config.json --rank 4096",

@@ -1,7 +1,7 @@
 //! The buffers of a training step and of a validation, one by one, and what the allocator makes of
 //! them. Dimensions as in [`crate::estimate`].
 
-use super::{F32, HEAD_ROWS, Plan};
+use super::{F32, Plan, head_rows};
 use model::ModelConfig;
 
 /// Query rows of an attention tile (`TILE` in `kernels`).
@@ -52,7 +52,7 @@ pub(super) fn working(config: &ModelConfig, plan: &Plan) -> u64 {
         .max()
         .unwrap_or(0);
     let dropped = if plan.lora.dropout > 0.0 { widest } else { 0 };
-    let head_rows = plan.supervised.min(HEAD_ROWS) as u64;
+    let head_rows = head_rows(config, plan);
     let mut buffers = vec![
         // `Decoder::forward`: the stream, the normed rows, the product of gate and up.
         Buffer(row(c), [true, true, again]),
@@ -87,7 +87,13 @@ pub(super) fn working(config: &ModelConfig, plan: &Plan) -> u64 {
         })
         .max()
         .unwrap_or(0);
-    kept + returned + pieces + tiles
+    // The left operand of a bf16 product, packed; the longest is the logits' gradient.
+    let packed = if plan.bf16 {
+        2 * (t * f.max(q).max(c)).max(head_rows * config.vocab_size as u64)
+    } else {
+        0
+    };
+    kept + returned + pieces + tiles + packed
 }
 
 /// Bytes of a forward pass that keeps nothing: one layer's buffers, stream, normed rows, product,

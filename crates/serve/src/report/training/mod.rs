@@ -39,6 +39,12 @@ pub struct Facts {
     pub wall_seconds: Option<f64>,
     /// Largest resident memory of the process.
     pub peak_memory_bytes: Option<u64>,
+    /// Step whose adapter was kept.
+    pub kept_step: Option<u64>,
+    /// Whether the training stopped because the validation loss no longer fell.
+    pub stopped_early: bool,
+    /// Examples that were too long and lost part of their prompt.
+    pub examples_cut: Option<u64>,
     /// What the most frequent class would score on the validation examples.
     pub majority: Option<Majority>,
     /// Settings of the training, by key.

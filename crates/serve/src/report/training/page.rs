@@ -231,6 +231,19 @@ fn tables(report: &Report) -> String {
         "Best validation",
         best.map(|best| format!("step {}, loss {}", best.step, plain(best.loss(), 3))),
     );
+    add(
+        "Adapter kept",
+        facts_of
+            .kept_step
+            .filter(|kept| *kept != course.steps)
+            .map(|kept| format!("of step {}", number(kept))),
+    );
+    add(
+        "Stopped early",
+        facts_of
+            .stopped_early
+            .then(|| "the validation loss no longer fell".to_owned()),
+    );
     add("Validations", Some(count(report.validations.len())));
     format!(
         "<div class=\"facts-grid\">{}{}</div>\n",

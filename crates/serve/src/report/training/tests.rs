@@ -145,6 +145,16 @@ fn overfitting_names_the_better_step() {
         &finished(),
         "the adapter of step 20 was better"
     ));
+    let kept = Facts {
+        kept_step: Some(20),
+        stopped_early: true,
+        examples_cut: Some(3),
+        ..finished()
+    };
+    assert!(warns(&text, &kept, "the adapter of step 20 was kept"));
+    assert!(warns(&text, &kept, "3 examples were longer"));
+    let page = html(&report(parse(&text), kept));
+    assert!(page.contains("of step 20") && page.contains("no longer fell"));
     let text = course_of(60, falling) + &validation(20, 0.5, 0.8) + &validation(60, 0.505, 0.7);
     assert!(!warns(&text, &finished(), "overfitting"));
 }

@@ -29,13 +29,14 @@ pub(super) fn find(log: &Log, facts: &Facts, course: &Course) -> Vec<String> {
         not_finite(log),
         loss_did_not_fall(log, course),
         loss_rises_at_the_end(log),
-        overfitting(log),
+        overfitting(log, facts),
         never_above_majority(log, facts),
         one_answer(log, facts),
         preference(log, course),
         spikes(log),
         clipped(log, facts),
         speed(log),
+        shortened(facts),
         damaged(log),
     ];
     all.into_iter().flatten().collect()
@@ -117,7 +118,7 @@ fn loss_rises_at_the_end(log: &Log) -> Option<String> {
     ))
 }
 
-fn overfitting(log: &Log) -> Option<String> {
+fn overfitting(log: &Log, facts: &Facts) -> Option<String> {
     let by_loss = |a: &&Validation, b: &&Validation| a.loss().total_cmp(&b.loss());
     let best = log.validations.iter().min_by(by_loss)?;
     let last = log.validations.last()?;
@@ -146,10 +147,15 @@ fn overfitting(log: &Log) -> Option<String> {
     );
     Some(match trained {
         Some((then, at_end)) if at_end < then => format!(
-            "{course}, while the training loss went on falling from {} to {}: overfitting. Fewer epochs, more examples or more dropout help; the adapter of step {} was better.",
+            "{course}, while the training loss went on falling from {} to {}: overfitting. Fewer epochs, more examples or more dropout help; the adapter of step {} {}.",
             plain(then, 3),
             plain(at_end, 3),
-            best.step
+            best.step,
+            if facts.kept_step == Some(best.step) {
+                "was kept"
+            } else {
+                "was better"
+            }
         ),
         _ => format!("{course}: later steps made it worse."),
     })
@@ -268,6 +274,14 @@ fn speed(log: &Log) -> Option<String> {
             plain(before, 0)
         )
     })
+}
+
+fn shortened(facts: &Facts) -> Option<String> {
+    let cut = facts.examples_cut.filter(|cut| *cut > 0)?;
+    Some(format!(
+        "{} examples were longer than `train.max_tokens` and lost part of their prompt.",
+        plain(cut as f64, 0)
+    ))
 }
 
 fn damaged(log: &Log) -> Option<String> {
