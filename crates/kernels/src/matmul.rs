@@ -320,10 +320,7 @@ fn tiled_piece(m: usize, n: usize, k: usize, b: Right<'_>) -> (usize, usize) {
     }
     let height = m.div_ceil(m.div_ceil(TALLEST)).next_multiple_of(8);
     let across = ENOUGH_PIECES.div_ceil(m.div_ceil(height));
-    let width = [192, 96]
-        .into_iter()
-        .find(|width| n.div_ceil(*width) >= across)
-        .unwrap_or(48);
+    let width: usize = if n.div_ceil(96) >= across { 96 } else { 48 };
     match b {
         // A block is decoded whole or not at all.
         Right::Frozen(weight, Side::Plain) => (height, width.next_multiple_of(weight.block())),

@@ -126,6 +126,30 @@ fn strips<S: Simd, const ROWS: usize>(simd: S, piece: &Piece<'_>) {
 /// A left operand and the part of its depth that a panel holds.
 type Part<'a> = Option<(Mat<'a>, Range<usize>)>;
 
+/// Returns `sums` and, for every step of the depth, the products of a value of each row, `stride`
+/// after the one before, with the step's row of the panel. By value, or the sums would live in memory.
+#[inline(always)]
+fn steps<S: Simd, const ROWS: usize, const N: usize>(
+    simd: S,
+    left: [*const f32; ROWS],
+    stride: usize,
+    panel: &[S::f32s],
+    mut sums: [[S::f32s; N]; ROWS],
+) -> [[S::f32s; N]; ROWS] {
+    for (k, right) in panel.chunks_exact(N).enumerate() {
+        for r in 0..ROWS {
+            // SAFETY: the panel has one row for each step of the depth in this part, and every step
+            // reads row `r` at its own depth, inside the left operand.
+            #[expect(unsafe_code, reason = "one value of a row for each row of the panel")]
+            let value = simd.splat_f32s(unsafe { *left[r].add(k * stride) });
+            for n in 0..N {
+                sums[r][n] = simd.mul_add_f32s(value, right[n], sums[r][n]);
+            }
+        }
+    }
+    sums
+}
+
 /// Where a tile lies, and whether it adds.
 struct Spot {
     rows: Range<usize>,
@@ -148,7 +172,7 @@ fn tile<S: Simd, const ROWS: usize, const N: usize>(
     let mut rest = vectors;
     for (a, ks) in parts.iter().flatten() {
         // Rows past the end repeat the last one; what they compute is not stored.
-        let mut left: [*const f32; ROWS] = std::array::from_fn(|r| {
+        let left: [*const f32; ROWS] = std::array::from_fn(|r| {
             let row = spot.rows.start + r.min(last);
             let offset = row * a.row_stride + ks.start * a.col_stride;
             debug_assert!(offset < a.data.len());
@@ -160,19 +184,12 @@ fn tile<S: Simd, const ROWS: usize, const N: usize>(
         });
         let (mine, others) = rest.split_at(ks.len() * N);
         rest = others;
-        for right in mine.chunks_exact(N) {
-            for r in 0..ROWS {
-                // SAFETY: the panel has one row for each step of the depth in this part, and every
-                // step reads row `r` at its own depth, inside `a`. The pointer moves past the row
-                // only after the last step, by `wrapping_add`, and is not read again.
-                #[expect(unsafe_code, reason = "one value of a row for each row of the panel")]
-                let value = simd.splat_f32s(unsafe { *left[r] });
-                left[r] = left[r].wrapping_add(a.col_stride);
-                for n in 0..N {
-                    sums[r][n] = simd.mul_add_f32s(value, right[n], sums[r][n]);
-                }
-            }
-        }
+        // One index for all rows where they are dense: the loop is short of registers for pointers.
+        sums = if a.col_stride == 1 {
+            steps::<S, ROWS, N>(simd, left, 1, mine, sums)
+        } else {
+            steps::<S, ROWS, N>(simd, left, a.col_stride, mine, sums)
+        };
     }
     let alpha = simd.splat_f32s(piece.alpha);
     for (row, sums) in spot.rows.clone().zip(&sums) {

@@ -62,6 +62,11 @@ impl Saved {
             (&mut self.gate, t * config.intermediate_size),
             (&mut self.up, t * config.intermediate_size),
         ] {
+            // A buffer that is too small goes before the larger one comes: growing it would hold
+            // both, and leave the smaller one's place unused.
+            if buffer.capacity() < length {
+                *buffer = Vec::new();
+            }
             buffer.resize(length, 0.0);
         }
     }
@@ -208,7 +213,10 @@ impl Decoder {
             self.embedding.row(*token as usize, row);
         }
         let mut scratch = Scratch::default();
-        let mut spare = Saved::default();
+        let mut spare = match keep {
+            Keep::Inputs(_) => self.pool.take(),
+            _ => Saved::default(),
+        };
         for index in 0..self.layers.len() {
             let run = Run {
                 index,
