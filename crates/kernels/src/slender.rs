@@ -76,10 +76,14 @@ fn dots(a: Mat<'_>, rows: &Range<usize>, w: &[f32]) -> [f32; ROWS] {
         let (xs, x_rest) = x.as_chunks::<{ 2 * LANES }>();
         let (ws, w_rest) = w.as_chunks::<{ 2 * LANES }>();
         for (x, w) in xs.iter().zip(ws) {
-            for half in 0..2 {
-                for lane in 0..LANES {
-                    let i = half * LANES + lane;
-                    lanes[half][lane] = x[i].mul_add(w[i], lanes[half][lane]);
+            let pairs = x
+                .as_chunks::<LANES>()
+                .0
+                .iter()
+                .zip(w.as_chunks::<LANES>().0);
+            for (lanes, (x, w)) in lanes.iter_mut().zip(pairs) {
+                for (lane, (x, w)) in lanes.iter_mut().zip(x.iter().zip(w)) {
+                    *lane = x.mul_add(*w, *lane);
                 }
             }
         }

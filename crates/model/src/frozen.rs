@@ -183,7 +183,7 @@ fn decode_nf4(matrix: &Nf4Matrix, row: usize, cols: Range<usize>, out: &mut [f32
         let codes = &matrix.codes()[at / 2..][..even / 2];
         decode_nibbles(codes, &NF4, scale, &mut now[..even]);
         if even < count {
-            let code = matrix.codes()[(at + even) / 2] >> 4;
+            let code = matrix.codes()[at / 2 + even / 2] >> 4;
             now[even] = NF4[code as usize] * scale;
         }
         at += count;

@@ -78,9 +78,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             &mut |event| {
                 match event {
                     DpoEvent::Step(step) => {
-                        marks.push((began.elapsed().as_secs_f64(), step.tokens))
+                        marks.push((began.elapsed().as_secs_f64(), step.tokens));
                     }
-                    _ => reference = began.elapsed().as_secs_f64(),
+                    DpoEvent::Reference { .. } => reference = began.elapsed().as_secs_f64(),
                 }
                 ControlFlow::Continue(())
             },

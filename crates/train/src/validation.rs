@@ -9,8 +9,11 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
-/// Examples scored in one forward pass.
-const EXAMPLES_PER_PASS: usize = 8;
+/// Examples scored in one forward pass, at most.
+pub const EXAMPLES_PER_PASS: usize = 8;
+
+/// Tokens scored in one forward pass, but for an example that is longer: eight of usual length.
+pub const TOKENS_PER_PASS: usize = 2048;
 
 /// Held-out examples with the decisions they should lead to.
 #[derive(Clone, Debug)]
@@ -87,7 +90,15 @@ impl Validation {
         let told_apart = firsts.len() == self.tokens.labels.len();
         let (mut sum, mut count) = (0.0, 0usize);
         let mut decided = Vec::with_capacity(self.examples.len());
-        for pass in self.examples.chunks(EXAMPLES_PER_PASS) {
+        let mut rest = &self.examples[..];
+        while !rest.is_empty() {
+            let mut tokens = 0;
+            let fitting = rest.iter().take(EXAMPLES_PER_PASS).take_while(|example| {
+                tokens += example.tokens.len();
+                tokens <= TOKENS_PER_PASS
+            });
+            let (pass, later) = rest.split_at(fitting.count().max(1));
+            rest = later;
             let scored = self.pass(decoder, lora, pass)?;
             sum += scored.losses.iter().sum::<f64>();
             count += scored.losses.len();

@@ -107,7 +107,7 @@ const CASES: [Case; 4] = [
         validated: 0,
         keeping: Keeping::Nf4,
         recompute: true,
-        steps: 1,
+        steps: 2,
     },
 ];
 

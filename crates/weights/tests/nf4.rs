@@ -1,5 +1,7 @@
 //! NF4 equals bitsandbytes bit for bit, and stored matrices decode as whole tensors do.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
 use std::path::Path;
 
 use safetensors::SafeTensors;

@@ -2,13 +2,11 @@
 
 use model::{Keeping, ModelConfig};
 use train::estimate::{Frozen, Memory, Plan, Precision, memory};
+use train::validation::{EXAMPLES_PER_PASS, TOKENS_PER_PASS};
 use train::{Keep, Optimizer};
 use weights::BaseModel;
 
 use crate::settings::Settings;
-
-/// Validation examples scored in one pass (`EXAMPLES_PER_PASS` in `train`).
-const VALIDATION_PER_PASS: usize = 8;
 
 /// A tokenizer's memory for each entry of its vocabulary; see `docs/estimate.md`.
 const TOKENIZER_BYTES_PER_ENTRY: u64 = 600;
@@ -115,7 +113,10 @@ pub(crate) fn plan(
     let validated = if train.validate_every == 0 {
         0
     } else {
-        train.validation_examples.min(VALIDATION_PER_PASS)
+        let fitting = TOKENS_PER_PASS / lengths.longest.max(1);
+        train
+            .validation_examples
+            .min(fitting.clamp(1, EXAMPLES_PER_PASS))
     };
     Ok(Plan {
         lora: train.lora()?,
