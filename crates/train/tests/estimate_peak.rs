@@ -14,6 +14,7 @@ use std::path::Path;
 use std::process::Command;
 use train::Optimizer;
 use train::estimate::{Frozen, Memory, Plan, Precision, memory};
+use train::validation::TOKENS_PER_PASS;
 use train::{SftSettings, Validation, sft};
 use weights::{BaseModel, ModelConfig};
 
@@ -84,7 +85,7 @@ const CASES: [Case; 4] = [
         steps: 2,
     },
     Case {
-        name: "large_validation",
+        name: "with_validation",
         class: "Qwen2ForCausalLM",
         tied: true,
         targets: &["q_proj", "v_proj"],
@@ -193,6 +194,7 @@ impl Case {
     }
 
     fn estimate(&self, config: &ModelConfig) -> Memory {
+        let at_once = self.validated.min(TOKENS_PER_PASS / TOKENS);
         let plan = Plan {
             lora: self.settings().lora().unwrap(),
             rows: self.examples * (TOKENS - 1),
@@ -204,7 +206,7 @@ impl Case {
             adapters: 2,
             optimizer: Optimizer::AdamW,
             threads: std::thread::available_parallelism().map_or(1, usize::from),
-            validation: (self.validated * (TOKENS - 1), self.validated * ANSWER),
+            validation: (at_once * (TOKENS - 1), at_once * ANSWER),
             // The file is still open, but what was read is given back at once.
             file: 0,
             beside: 0,
@@ -274,13 +276,6 @@ fn agrees_with_measured_peaks() {
         assert!(
             off < TOLERANCE * measured + PROCESS,
             "{}: estimated {estimated}, measured {measured}: {found:#?}",
-            case.name
-        );
-        let by_validation = found.validation > found.step;
-        assert_eq!(
-            by_validation,
-            case.validated > 0,
-            "{}: {found:#?}",
             case.name
         );
     }
