@@ -31,6 +31,12 @@ pub struct Target {
     pub weight: f32,
 }
 
+/// Returns how many supervised rows go through the head at a time. Every chunk reads the whole head,
+/// so few large ones are quicker than many small ones.
+pub fn head_rows(vocabulary: usize) -> usize {
+    (HEAD_VALUES / vocabulary.max(1)).clamp(32, HEAD_ROWS)
+}
+
 impl Decoder {
     /// Computes the cross-entropy of every target, unweighted, and adds the gradient of their
     /// weighted sum into `gradients` (the shape of the adapter).
@@ -103,10 +109,8 @@ impl Decoder {
         Ok(self.head_losses(&x, targets))
     }
 
-    /// Returns how many supervised rows go through the head at a time. Every chunk reads the whole
-    /// head, so few large ones are quicker than many small ones.
     fn head_rows(&self) -> usize {
-        (HEAD_VALUES / self.config().vocab_size).clamp(32, HEAD_ROWS)
+        head_rows(self.config().vocab_size)
     }
 
     fn head_losses(&self, x: &[f32], targets: &[Target]) -> Vec<f32> {

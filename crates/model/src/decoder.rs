@@ -13,7 +13,7 @@ use std::ops::ControlFlow;
 use weights::{BaseModel, ModelConfig};
 
 /// Positions the rotary table covers at most; longer contexts are refused, not approximated.
-const MAX_POSITIONS: usize = 32_768;
+pub const MAX_POSITIONS: usize = 32_768;
 
 /// A frozen linear layer: y = x W^T + bias. Weight [outputs, inputs], row-major.
 pub(crate) struct Linear {

@@ -13,6 +13,7 @@ mod operations;
 use crate::adamw_8bit::SMALLEST;
 use crate::optimizer::Optimizer;
 use buffers::{is_kept, saved_widths, scoring, working};
+use model::decoder::MAX_POSITIONS;
 use model::{LoraSettings, ModelConfig};
 use serde::Serialize;
 
@@ -21,16 +22,8 @@ pub use operations::operations;
 /// Bytes of an f32.
 const F32: u64 = 4;
 
-/// Supervised rows whose logits exist at the same time while training, at most, and about how many
-/// logits these may be (`HEAD_ROWS` and `HEAD_VALUES` in `model`).
-const HEAD_ROWS: usize = 256;
-const HEAD_VALUES: usize = 1 << 24;
-
 /// 8-bit moments that share a scale.
 const MOMENTS_PER_SCALE: u64 = 256;
-
-/// Longest rotary table (`MAX_POSITIONS` in `model`).
-const MAX_POSITIONS: usize = 32_768;
 
 /// Prompts that are decoded or scored side by side (`PROMPTS_PER_PASS` in `model`).
 const PROMPTS_PER_PASS: u64 = 16;
@@ -322,8 +315,8 @@ fn component(name: &'static str, what: &'static str, bytes: u64) -> Component {
 
 /// Supervised rows that go through the head at a time.
 fn head_rows(config: &ModelConfig, plan: &Plan) -> u64 {
-    let most = (HEAD_VALUES / config.vocab_size.max(1)).clamp(32, HEAD_ROWS);
-    plan.supervised.min(most) as u64
+    plan.supervised
+        .min(model::backward::head_rows(config.vocab_size)) as u64
 }
 
 /// Bytes of a tensor's two moments: f32, or a byte each with a scale for 256 of them.

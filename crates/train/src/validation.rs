@@ -94,7 +94,8 @@ impl Validation {
         while !rest.is_empty() {
             let mut tokens = 0;
             let fitting = rest.iter().take(EXAMPLES_PER_PASS).take_while(|example| {
-                tokens += example.tokens.len();
+                // The last token predicts nothing and takes no row.
+                tokens += example.tokens.len().saturating_sub(1);
                 tokens <= TOKENS_PER_PASS
             });
             let (pass, later) = rest.split_at(fitting.count().max(1));

@@ -5,33 +5,13 @@
     reason = "in a test a failed step is a failed test"
 )]
 
-use std::path::Path;
-
 #[path = "../../../fuzz/entry/weights.rs"]
 mod entry;
 
-/// Places in a seed that are spoilt.
-const PLACES: usize = 24;
+#[path = "../../../fuzz/entry/replay.rs"]
+mod seeds;
 
-fn replay(target: &str, offer: fn(&[u8])) {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus");
-    let mut seeds = 0;
-    for seed in std::fs::read_dir(folder.join(target)).unwrap() {
-        let bytes = std::fs::read(seed.unwrap().path()).unwrap();
-        offer(&bytes);
-        for place in 0..PLACES {
-            let at = place * bytes.len() / PLACES;
-            offer(&bytes[..at]);
-            let mut spoilt = bytes.clone();
-            if let Some(byte) = spoilt.get_mut(at) {
-                *byte ^= 1 << (place % 8);
-            }
-            offer(&spoilt);
-        }
-        seeds += 1;
-    }
-    assert!(seeds > 0);
-}
+use seeds::replay;
 
 #[test]
 fn gguf() {
