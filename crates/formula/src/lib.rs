@@ -18,10 +18,15 @@
 
 mod averages;
 mod dispersion;
+pub mod engine;
 mod error;
+pub mod fields;
 mod indicators;
+pub mod language;
 mod momentum;
 mod multi;
+pub mod operators;
+pub mod profile;
 pub mod zones;
 
 pub use averages::{Macd, ema, macd};
@@ -30,3 +35,4 @@ pub use error::FormulaError;
 pub use indicators::{Gaps, Indicators, VOLATILITY_BARS};
 pub use momentum::{change, rsi};
 pub use multi::{FrameState, MultiTimeframe};
+pub use profile::Profile;

@@ -1,0 +1,18 @@
+//! Evaluates formulas over a panel of instruments.
+
+mod cross;
+mod fold;
+mod history;
+mod kernel;
+mod moments;
+mod recursive;
+mod sorted;
+
+pub(crate) use cross::{Across, Among, CrossRank};
+pub(crate) use fold::{Maximum, Minimum, Product, Rolling, Sum};
+pub(crate) use history::{Change, Delay, Place, Rank, Shape, TwoPass};
+pub(crate) use kernel::widest;
+pub use kernel::{ByLane, ByRow, Input, Kernel, by_lane, by_row, by_window, known};
+pub(crate) use moments::{Covariance, Line, Pair, Trend, Variance};
+pub(crate) use recursive::{Cumulative, Exponential, Kept, Since, When};
+pub(crate) use sorted::Quantile;
