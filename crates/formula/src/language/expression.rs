@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::operators::Operator;
+use crate::operators::{Kind, Operator};
 
 /// A formula. Every notation parses into this tree and is printed from it;
 /// names are canonical ([`Operator::name`], lower-case fields).
@@ -21,6 +21,13 @@ impl Expression {
     /// Returns the tree of a column.
     pub fn field(name: &str) -> Self {
         Self::Field(name.to_owned())
+    }
+
+    /// Returns what the formula gives: [`Kind::Values`] or [`Kind::Condition`] for
+    /// each instrument and bar, [`Kind::Scalar`] for a whole return series,
+    /// [`Kind::Constant`] if it has no columns.
+    pub fn kind(&self) -> Kind {
+        super::types::Type::of(self).kind
     }
 
     /// Returns this node and all nodes below it, parents before children.

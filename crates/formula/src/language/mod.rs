@@ -1,9 +1,27 @@
 //! The formula language: text to tree, tree to text, and what a formula is
 //! allowed to be.
+//!
+//! `docs/formula-language.md` describes it for those who write formulas.
 
+mod build;
+mod error;
 mod expression;
+mod lexer;
+mod printer;
+mod syntax;
+#[cfg(test)]
+mod tests;
+mod types;
 
+use std::collections::BTreeMap;
+
+pub use build::signature;
+pub use error::{Caret, ParseError, Problem};
 pub use expression::Expression;
+pub use types::LONGEST_WINDOW;
+
+use build::Meaning;
+use types::Type;
 
 /// A way of writing formulas.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -19,7 +37,66 @@ pub enum Notation {
     Qlib,
 }
 
-/// Writes a formula in a notation. (The printer proper is on its way.)
+impl Notation {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Foretune, Self::Alpha101, Self::Gtja, Self::Qlib];
+
+    /// Returns the name by which settings and the catalogue call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Foretune => "foretune",
+            Self::Alpha101 => "alpha101",
+            Self::Gtja => "gtja",
+            Self::Qlib => "qlib",
+        }
+    }
+
+    /// Returns the notation called `name`.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|notation| notation.name() == name)
+    }
+}
+
+/// Reads a formula: a tree with all names resolved, all defaults filled in and
+/// all arguments checked.
+///
+/// # Errors
+///
+/// If the text is not a formula of the notation; the error knows the place.
+pub fn parse(text: &str, notation: Notation) -> Result<Expression, ParseError> {
+    parse_with(text, notation, &BTreeMap::new())
+}
+
+/// Reads a formula in which further names stand for given trees, as in the
+/// templates of [`Computation::Formula`](crate::operators::Computation::Formula).
+/// A name that stands for a number may be a window.
+///
+/// # Errors
+///
+/// As [`parse`].
+pub fn parse_with(
+    text: &str,
+    notation: Notation,
+    bindings: &BTreeMap<String, Expression>,
+) -> Result<Expression, ParseError> {
+    let given = bindings.iter().map(|(name, expression)| {
+        let meaning = Meaning {
+            expression: expression.clone(),
+            is: Type::of(expression),
+        };
+        (name.clone(), meaning)
+    });
+    let formula = syntax::read(text, notation)?;
+    let whole = build::build(text, &formula, &given.collect())?;
+    if bindings.is_empty() {
+        build::check_formula(&whole, text)?;
+    }
+    Ok(whole.expression)
+}
+
+/// Writes a formula in a notation. (Notations other than the canonical one are on their way.)
 pub fn print(expression: &Expression, _notation: Notation) -> String {
-    format!("{expression:?}")
+    printer::canonical(expression)
 }
