@@ -17,6 +17,7 @@
 //! a horizon.
 
 mod averages;
+mod currency;
 mod dispersion;
 pub mod engine;
 mod error;
@@ -26,6 +27,7 @@ pub mod language;
 mod momentum;
 mod multi;
 pub mod operators;
+pub mod panel;
 pub mod profile;
 pub mod zones;
 

@@ -159,7 +159,7 @@ where
     by_lane(
         lanes,
         Window {
-            window,
+            length: window,
             filled: 0,
             at: 0,
             values: [(); N].map(|()| vec![f64::NAN; 2 * window]),
@@ -172,7 +172,7 @@ where
 /// always one slice.
 #[derive(Clone)]
 struct Window<const N: usize, F> {
-    window: usize,
+    length: usize,
     filled: usize,
     at: usize,
     values: [Vec<f64>; N],
@@ -184,7 +184,7 @@ where
     F: Fn([&[f64]; N]) -> f64 + Send + Clone,
 {
     fn next(&mut self, inputs: [f64; N]) -> f64 {
-        let (window, at) = (self.window, self.at);
+        let (window, at) = (self.length, self.at);
         for (values, input) in self.values.iter_mut().zip(inputs) {
             values[at] = input;
             values[at + window] = input;

@@ -1,18 +1,22 @@
 //! Evaluates formulas over a panel of instruments.
 
 mod cross;
+mod evaluate;
 mod fold;
 mod history;
 mod kernel;
 mod moments;
+mod plan;
 mod recursive;
 mod sorted;
 
 pub(crate) use cross::{Across, Among, CrossRank};
+pub use evaluate::Evaluator;
 pub(crate) use fold::{Maximum, Minimum, Product, Rolling, Sum};
 pub(crate) use history::{Change, Delay, Place, Rank, Shape, TwoPass};
 pub(crate) use kernel::widest;
 pub use kernel::{ByLane, ByRow, Input, Kernel, by_lane, by_row, by_window, known};
 pub(crate) use moments::{Covariance, Line, Pair, Trend, Variance};
+pub use plan::{Plan, Request};
 pub(crate) use recursive::{Cumulative, Exponential, Kept, Since, When};
 pub(crate) use sorted::Quantile;
