@@ -80,7 +80,9 @@ def split(identifier):
     names = list(abstract.Function(function).info["parameters"])
     if function in PARAMETER:
         names = [PARAMETER[function]]
-    return function, dict(zip(names, numbers)), OUTPUTS.get(function, [""]).index(output)
+    defaults = abstract.Function(function).info["parameters"]
+    chosen = {n: type(defaults[n])(v) for n, v in zip(names, numbers)}
+    return function, chosen, OUTPUTS.get(function, [""]).index(output)
 
 
 def inputs(function, bars):

@@ -9,6 +9,7 @@
 pub(crate) mod arithmetic;
 pub(crate) mod cross_section;
 pub(crate) mod recursive;
+pub(crate) mod talib;
 pub(crate) mod time;
 
 use std::fmt;
@@ -137,6 +138,7 @@ static TABLES: &[&[Operator]] = &[
     time::OPERATORS,
     recursive::OPERATORS,
     cross_section::OPERATORS,
+    talib::OPERATORS,
 ];
 
 static SORTED: LazyLock<Vec<&'static Operator>> = LazyLock::new(|| {
