@@ -26,6 +26,7 @@ mod indicators;
 pub mod language;
 mod momentum;
 mod multi;
+mod normal;
 pub mod operators;
 pub mod panel;
 pub mod profile;

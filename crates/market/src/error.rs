@@ -86,7 +86,81 @@ pub enum MarketError {
         /// What was looked for.
         reason: String,
     },
-    /// A file starts as Arrow IPC and then contradicts itself or stops.
+    /// A file is not Parquet at all.
+    #[error("`{path}` is not a Parquet file: {reason}")]
+    NotParquet {
+        /// The file.
+        path: PathBuf,
+        /// What was looked for.
+        reason: String,
+    },
+    /// A Parquet file uses a feature that is not read.
+    #[error("`{path}` cannot be read: {reason}")]
+    ParquetFeature {
+        /// The file.
+        path: PathBuf,
+        /// The feature.
+        reason: String,
+    },
+    /// A table has no column for something it must have, under any of its usual names.
+    #[error("`{path}` has no column for the {role}, only `{}`", found.join("`, `"))]
+    NoColumnFor {
+        /// The file.
+        path: PathBuf,
+        /// What the column would hold.
+        role: &'static str,
+        /// The names under which it is looked for.
+        names: &'static [&'static str],
+        /// The columns that are there.
+        found: Vec<String>,
+    },
+    /// A table has a name twice.
+    #[error("`{path}` has more than one column `{column}`")]
+    RepeatedColumn {
+        /// The file.
+        path: PathBuf,
+        /// The name.
+        column: String,
+    },
+    /// A Parquet or CSV file's name does not say the instrument.
+    #[error("`{path}` is not named like `EURUSD_M15.parquet`: {reason}")]
+    BarsFileName {
+        /// The file.
+        path: PathBuf,
+        /// What is missing.
+        reason: String,
+    },
+    /// Nothing says how long a file's bars are.
+    #[error("`{path}` does not say its timeframe, and its rows do not show one")]
+    UnknownTimeframe {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A directory has no file of bars.
+    #[error("`{path}` has no file of bars named like `EURUSD_M15.parquet` or `EURUSD_M15.csv`")]
+    NoBarsFiles {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// A wide table was given what it cannot hold.
+    #[error("cannot write `{path}`: {reason}")]
+    Table {
+        /// The file.
+        path: PathBuf,
+        /// What was given and expected.
+        reason: String,
+    },
+    /// A line of a CSV file is not a bar.
+    #[error("`{path}` line {line}: {reason}")]
+    CsvLine {
+        /// The file.
+        path: PathBuf,
+        /// The line, counted from 1.
+        line: u64,
+        /// What was found and expected.
+        reason: String,
+    },
+    /// A file starts as Arrow IPC or Parquet and then contradicts itself or stops.
     #[error("`{path}` is damaged{}: {reason}", at_byte(*.offset))]
     Damaged {
         /// The file.
@@ -332,6 +406,37 @@ impl MarketError {
             Self::NotFeather { .. } => {
                 "freqtrade writes this format with `--data-format-ohlcv feather`; \
                  other formats can be turned into it with `freqtrade convert-data`"
+            }
+            Self::NotParquet { .. } => {
+                "give a file as `frame.to_parquet(path)` of pandas writes it; \
+                 freqtrade's feather files end in `.feather`, tables of text in `.csv`"
+            }
+            Self::ParquetFeature { .. } => {
+                "write it again, in pandas with `frame.to_parquet(path, compression=\"zstd\")`"
+            }
+            Self::NoColumnFor { role, names, .. } => {
+                let names = names.join("`, `");
+                return Some(format!("name the column of the {role} one of `{names}`"));
+            }
+            Self::RepeatedColumn { .. } => "keep one of them, or rename the others",
+            Self::BarsFileName { .. } => {
+                "rename it to `<pair>_<timeframe>.parquet` (or `.csv`), such as `EURUSD_M15.parquet` \
+                 or `EUR_USD-15m.parquet`"
+            }
+            Self::UnknownTimeframe { .. } => {
+                "put the timeframe into the name, such as `EURUSD_M15.parquet`"
+            }
+            Self::NoBarsFiles { .. } => "give the directory that holds the files themselves",
+            Self::CsvLine { .. } => {
+                "the first line names the columns, such as `time,open,high,low,close,volume`; \
+                 times are RFC 3339, `2025-02-16 22:15:00`, MetaTrader's `2025.02.16 22:15`, \
+                 or seconds to nanoseconds since 1970"
+            }
+            Self::ColumnType { path, found, .. }
+                if found == "string" && path.extension().is_some_and(|end| end != "feather") =>
+            {
+                "turn the texts into numbers or times before writing the file, in pandas with \
+                 `frame[name] = pandas.to_datetime(frame[name], utc=True)`"
             }
             Self::Damaged { .. } => {
                 "the file may be half-downloaded: delete it and download it again"

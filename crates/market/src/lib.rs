@@ -8,13 +8,17 @@
 //!
 //! This crate computes no indicator and makes no label; see `formula` and `dataset`.
 
+mod atomic;
 mod bars;
 mod error;
 pub mod freqtrade;
 pub mod inspect;
 mod instrument;
+pub mod ohlcv;
+mod parquet;
 mod resample;
 pub mod sentiment;
+pub mod table;
 mod time;
 mod timeframe;
 mod validate;
@@ -22,6 +26,6 @@ mod validate;
 pub use bars::{Bars, Gap};
 pub use error::MarketError;
 pub use instrument::Instrument;
-pub use time::Timestamp;
+pub use time::{EpochUnit, Timestamp};
 pub use timeframe::Timeframe;
 pub use validate::Warning;

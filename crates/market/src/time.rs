@@ -30,6 +30,66 @@ impl Timestamp {
     }
 }
 
+/// The unit in which a file counts time since 1970.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EpochUnit {
+    /// Seconds, `s`.
+    Seconds,
+    /// Thousandths, `ms`.
+    Milliseconds,
+    /// Millionths, `us`.
+    Microseconds,
+    /// Thousand-millionths, `ns`.
+    Nanoseconds,
+}
+
+impl EpochUnit {
+    /// Returns the unit in which an integer lies in the years of market data; at most one does.
+    pub(crate) fn of_integer(value: i64) -> Option<Self> {
+        let units = [
+            Self::Seconds,
+            Self::Milliseconds,
+            Self::Microseconds,
+            Self::Nanoseconds,
+        ];
+        units
+            .into_iter()
+            .find(|unit| Timestamp(unit.milliseconds(value)).is_plausible())
+    }
+
+    /// Converts to Unix milliseconds, towards the past; saturates.
+    pub(crate) fn milliseconds(self, value: i64) -> i64 {
+        match self {
+            Self::Seconds => value.saturating_mul(1_000),
+            Self::Milliseconds => value,
+            Self::Microseconds => value.div_euclid(1_000),
+            Self::Nanoseconds => value.div_euclid(1_000_000),
+        }
+    }
+
+    /// Converts to Unix nanoseconds; saturates.
+    #[expect(dead_code, reason = "used by ticks, which come next")]
+    pub(crate) fn nanoseconds(self, value: i64) -> i64 {
+        match self {
+            Self::Seconds => value.saturating_mul(1_000_000_000),
+            Self::Milliseconds => value.saturating_mul(1_000_000),
+            Self::Microseconds => value.saturating_mul(1_000),
+            Self::Nanoseconds => value,
+        }
+    }
+}
+
+impl fmt::Display for EpochUnit {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Seconds => "s",
+            Self::Milliseconds => "ms",
+            Self::Microseconds => "us",
+            Self::Nanoseconds => "ns",
+        })
+    }
+}
+
 /// 2009-01-01T00:00:00Z, before the first bitcoin block.
 const EARLIEST: i64 = 1_230_768_000_000;
 /// 2100-01-01T00:00:00Z.

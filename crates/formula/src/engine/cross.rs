@@ -4,67 +4,76 @@ use crate::profile::RankScale;
 
 use super::history::scaled;
 use super::kernel::{ByRow, known};
+use super::lanes::{Lanes, blocks, blocks_mut};
 
 /// The rank of each value among those of its group, or of all.
 pub(crate) struct CrossRank {
-    pub(crate) scale: RankScale,
-    pub(crate) instruments: usize,
-    pub(crate) twice: Vec<f64>,
-    pub(crate) count: Vec<f64>,
+    scale: RankScale,
+    instruments: usize,
 }
 
 impl CrossRank {
-    pub(crate) fn new(lanes: usize, instruments: usize, scale: RankScale) -> Self {
-        Self {
-            scale,
-            instruments,
-            twice: vec![0.0; lanes],
-            count: vec![0.0; lanes],
-        }
+    pub(crate) fn new(instruments: usize, scale: RankScale) -> Self {
+        Self { scale, instruments }
     }
 
+    /// Ranks eight lanes among all, in whole numbers: exact whatever the values.
     #[inline(always)]
-    fn finish(&self, x: &[f64], output: &mut [f64]) {
-        let lanes = output.iter_mut().zip(x).zip(&self.twice).zip(&self.count);
-        for (((output, &x), &twice), &n) in lanes {
-            let value = scaled((twice + 1.0) / 2.0, n, self.scale);
-            *output = if x.is_nan() { f64::NAN } else { value };
+    fn block(&self, x: Lanes, all: &[f64], count: Lanes) -> Lanes {
+        let mut twice = Lanes::ZERO;
+        for &other in &all[..self.instruments] {
+            let other = Lanes::of(other);
+            twice += other.less(x, Lanes::of(2.0), Lanes::ZERO);
+            twice += other.equal(x, Lanes::of(1.0), Lanes::ZERO);
         }
+        finish(x, twice, count, self.scale)
     }
+
+    /// The same among lanes of the same group.
+    #[inline(always)]
+    fn group_block(&self, x: Lanes, group: Lanes, all: &[f64], groups: &[f64]) -> Lanes {
+        let mut twice = Lanes::ZERO;
+        let mut count = Lanes::ZERO;
+        for (&other, &theirs) in all.iter().zip(groups).take(self.instruments) {
+            // Of another group: neither smaller nor equal nor counted.
+            let other = group.equal(Lanes::of(theirs), Lanes::of(other), Lanes::UNKNOWN);
+            twice += other.less(x, Lanes::of(2.0), Lanes::ZERO);
+            twice += other.equal(x, Lanes::of(1.0), Lanes::ZERO);
+            count += other.equal(other, Lanes::of(1.0), Lanes::ZERO);
+        }
+        finish(x, twice, count, self.scale)
+    }
+}
+
+#[inline(always)]
+fn finish(x: Lanes, twice: Lanes, count: Lanes, scale: RankScale) -> Lanes {
+    let rank = (twice + Lanes::of(1.0)) * Lanes::of(0.5);
+    let value = rank.with(
+        count,
+        #[inline(always)]
+        |rank, n| scaled(rank, n, scale),
+    );
+    x.known_or(value, x)
 }
 
 impl ByRow<1> for CrossRank {
     #[inline(always)]
     fn row(&mut self, [x]: [&[f64]; 1], output: &mut [f64]) {
-        self.twice.fill(0.0);
-        let mut known = 0.0;
-        for &other in &x[..self.instruments] {
-            known += if other.is_nan() { 0.0 } else { 1.0 };
-            for (twice, &x) in self.twice.iter_mut().zip(x) {
-                *twice += if other < x { 2.0 } else { 0.0 };
-                *twice += if other == x { 1.0 } else { 0.0 };
-            }
+        let known = x[..self.instruments].iter().filter(|x| !x.is_nan()).count();
+        let count = Lanes::of(known as f64);
+        for (block, output) in blocks(x).iter().zip(blocks_mut(output)) {
+            *output = self.block(Lanes(*block), x, count).0;
         }
-        self.count.fill(known);
-        self.finish(x, output);
     }
 }
 
 impl ByRow<2> for CrossRank {
     #[inline(always)]
     fn row(&mut self, [x, group]: [&[f64]; 2], output: &mut [f64]) {
-        self.twice.fill(0.0);
-        self.count.fill(0.0);
-        for (&other, &theirs) in x.iter().zip(group).take(self.instruments) {
-            let here = if other.is_nan() { 0.0 } else { 1.0 };
-            for lane in 0..x.len() {
-                let same = group[lane] == theirs;
-                self.twice[lane] += if same & (other < x[lane]) { 2.0 } else { 0.0 };
-                self.twice[lane] += if same & (other == x[lane]) { 1.0 } else { 0.0 };
-                self.count[lane] += if same { here } else { 0.0 };
-            }
+        let inputs = blocks(x).iter().zip(blocks(group));
+        for ((block, groups), output) in inputs.zip(blocks_mut(output)) {
+            *output = self.group_block(Lanes(*block), Lanes(*groups), x, group).0;
         }
-        self.finish(x, output);
     }
 }
 

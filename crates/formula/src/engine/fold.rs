@@ -10,7 +10,8 @@
 
 use crate::profile::WarmUp;
 
-use super::kernel::{ByRow, known};
+use super::kernel::ByRow;
+use super::lanes::{Lanes, blocks, blocks_mut};
 
 /// An associative operation with a neutral element.
 pub(crate) trait Fold: Send {
@@ -71,10 +72,10 @@ impl Fold for Maximum {
 
 /// How many values of the window are known, in each lane.
 pub(crate) struct Known {
-    window: f64,
+    window: Lanes,
     partial: bool,
     /// Known values in a row, up to now.
-    run: Vec<f64>,
+    run: Vec<Lanes>,
     /// For partial windows: the counts, folded like the values.
     counts: Blocks,
 }
@@ -83,104 +84,86 @@ impl Known {
     pub(crate) fn new(lanes: usize, window: usize, warm_up: WarmUp) -> Self {
         let partial = warm_up == WarmUp::Partial;
         Self {
-            window: window as f64,
+            window: Lanes::of(window as f64),
             partial,
-            run: vec![0.0; lanes],
+            run: vec![Lanes::ZERO; lanes / 8],
             counts: Blocks::new(lanes, if partial { window } else { 1 }, 0.0),
         }
     }
 
-    /// Takes the next row and writes the number of known values that an answer
-    /// may use: for full windows the window's length or NaN, for partial ones 1
-    /// or more or NaN.
+    /// Takes a block of the next row and returns the number of known values that
+    /// an answer may use: for full windows the window's length or NaN, for partial
+    /// ones 1 or more or NaN.
     #[inline(always)]
-    pub(crate) fn row(&mut self, x: &[f64], counts: &mut [f64]) {
+    pub(crate) fn block(&mut self, block: usize, x: Lanes) -> Lanes {
+        let one = x.known_or(Lanes::of(1.0), Lanes::ZERO);
         if self.partial {
-            self.counts.push(
-                |row, values| {
-                    for (value, &x) in values.iter_mut().zip(row) {
-                        *value = if x.is_nan() { 0.0 } else { 1.0 };
-                    }
-                },
-                x,
-                Sum::both,
-                counts,
-            );
-            for count in counts {
-                *count = if *count > 0.0 { *count } else { f64::NAN };
-            }
-            return;
+            let count = self.counts.block::<Sum>(block, one);
+            return Lanes::ZERO.less(count, count, Lanes::UNKNOWN);
         }
-        let window = self.window;
-        for ((count, run), &x) in counts.iter_mut().zip(&mut self.run).zip(x) {
-            *run = if x.is_nan() { 0.0 } else { *run + 1.0 };
-            *count = if *run >= window { window } else { f64::NAN };
+        let run = x.known_or(self.run[block] + one, Lanes::ZERO);
+        self.run[block] = run;
+        run.less(self.window, Lanes::UNKNOWN, self.window)
+    }
+
+    /// Ends the row: all its blocks were taken.
+    #[inline(always)]
+    pub(crate) fn end_row(&mut self) {
+        if self.partial {
+            self.counts.end_row::<Sum>();
         }
     }
 }
 
-/// The blocks of one folded quantity: `window` slots of `lanes` values. Slots
+/// The blocks of time of one folded quantity: `window` slots of a row each. Slots
 /// behind the present one hold the folded end of the last block, the others the
 /// present block's own values.
 pub(crate) struct Blocks {
-    lanes: usize,
+    width: usize,
     window: usize,
     at: usize,
-    slots: Vec<f64>,
-    beginning: Vec<f64>,
-    neutral: f64,
+    slots: Vec<Lanes>,
+    beginning: Vec<Lanes>,
+    neutral: Lanes,
 }
 
 impl Blocks {
     pub(crate) fn new(lanes: usize, window: usize, neutral: f64) -> Self {
+        let neutral = Lanes::of(neutral);
+        let width = lanes / 8;
         Self {
-            lanes,
+            width,
             window,
             at: 0,
-            slots: vec![neutral; window * lanes],
-            beginning: vec![neutral; lanes],
+            slots: vec![neutral; window * width],
+            beginning: vec![neutral; width],
             neutral,
         }
     }
 
-    /// Takes a row through `value` and writes the fold over the window.
+    /// Takes eight lanes of a row and returns their fold over the window.
     #[inline(always)]
-    pub(crate) fn push(
-        &mut self,
-        value: impl Fn(&[f64], &mut [f64]),
-        row: &[f64],
-        both: impl Fn(f64, f64) -> f64,
-        output: &mut [f64],
-    ) {
-        let (lanes, at) = (self.lanes, self.at);
-        let (slots, ends) = self.slots.split_at_mut((at + 1) * lanes);
-        let slot = &mut slots[at * lanes..];
-        value(row, slot);
-        for (beginning, &value) in self.beginning.iter_mut().zip(&*slot) {
-            *beginning = both(*beginning, value);
+    pub(crate) fn block<F: Fold>(&mut self, block: usize, value: Lanes) -> Lanes {
+        let slot = self.at * self.width + block;
+        self.slots[slot] = value;
+        let beginning = self.beginning[block].with(value, F::both);
+        self.beginning[block] = beginning;
+        if self.at + 1 == self.window {
+            return beginning;
         }
-        if at + 1 < self.window {
-            for ((output, &end), &beginning) in
-                output.iter_mut().zip(&ends[..lanes]).zip(&self.beginning)
-            {
-                *output = both(end, beginning);
-            }
-            self.at += 1;
-        } else {
-            output.copy_from_slice(&self.beginning);
-            self.turn(both);
-        }
+        self.slots[slot + self.width].with(beginning, F::both)
     }
 
-    /// Folds the block that ended backwards and begins a new one.
+    /// Ends the row; folds the block of time backwards if it is over.
     #[inline(always)]
-    fn turn(&mut self, both: impl Fn(f64, f64) -> f64) {
-        let lanes = self.lanes;
-        for slot in (1..self.window).rev() {
-            let (before, after) = self.slots.split_at_mut(slot * lanes);
-            for (value, &next) in before[(slot - 1) * lanes..].iter_mut().zip(&after[..lanes]) {
-                *value = both(*value, next);
-            }
+    pub(crate) fn end_row<F: Fold>(&mut self) {
+        self.at += 1;
+        if self.at < self.window {
+            return;
+        }
+        for slot in (self.width..self.window * self.width).rev() {
+            let folded = self.slots[slot - self.width].with(self.slots[slot], F::both);
+            self.slots[slot - self.width] = folded;
         }
         self.beginning.fill(self.neutral);
         self.at = 0;
@@ -191,7 +174,6 @@ impl Blocks {
 pub(crate) struct Rolling<F> {
     known: Known,
     blocks: Blocks,
-    counts: Vec<f64>,
     fold: std::marker::PhantomData<F>,
     mean: bool,
 }
@@ -201,7 +183,6 @@ impl<F: Fold> Rolling<F> {
         Self {
             known: Known::new(lanes, window, warm_up),
             blocks: Blocks::new(lanes, window, F::NEUTRAL),
-            counts: vec![0.0; lanes],
             fold: std::marker::PhantomData,
             mean: false,
         }
@@ -216,30 +197,19 @@ impl<F: Fold> Rolling<F> {
 impl<F: Fold> ByRow<1> for Rolling<F> {
     #[inline(always)]
     fn row(&mut self, [x]: [&[f64]; 1], output: &mut [f64]) {
-        self.known.row(x, &mut self.counts);
-        self.blocks.push(
-            #[inline(always)]
-            |row, values| {
-                for (value, &x) in values.iter_mut().zip(row) {
-                    *value = if x.is_nan() { F::NEUTRAL } else { x };
-                }
-            },
-            x,
-            F::both,
-            output,
-        );
-        if self.mean {
-            for (output, &count) in output.iter_mut().zip(&self.counts) {
-                *output = known(*output / count);
-            }
-        } else {
-            for (output, &count) in output.iter_mut().zip(&self.counts) {
-                *output = if count.is_nan() {
-                    f64::NAN
-                } else {
-                    known(*output)
-                };
-            }
+        let neutral = Lanes::of(F::NEUTRAL);
+        for (block, (x, output)) in blocks(x).iter().zip(blocks_mut(output)).enumerate() {
+            let x = Lanes(*x);
+            let count = self.known.block(block, x);
+            let fold = self.blocks.block::<F>(block, x.known_or(x, neutral));
+            let value = if self.mean {
+                fold / count
+            } else {
+                count.known_or(fold, count)
+            };
+            *output = value.known().0;
         }
+        self.known.end_row();
+        self.blocks.end_row::<F>();
     }
 }

@@ -5,6 +5,7 @@ use crate::profile::{Position, RankScale, WarmUp};
 
 use super::fold::Known;
 use super::kernel::{ByRow, known};
+use super::lanes::{Lanes, blocks, blocks_mut};
 
 /// The last `window` rows, the present one included.
 pub(crate) struct Ring {
@@ -97,14 +98,72 @@ impl ByRow<1> for Change {
     }
 }
 
+/// The last `window` rows in blocks of lanes, the present one included.
+pub(crate) struct Past {
+    width: usize,
+    window: usize,
+    /// The slot of the newest row.
+    newest: usize,
+    rows: Vec<Lanes>,
+}
+
+impl Past {
+    pub(crate) fn new(lanes: usize, window: usize) -> Self {
+        Self {
+            width: lanes / 8,
+            window,
+            newest: window - 1,
+            rows: vec![Lanes::UNKNOWN; window * lanes / 8],
+        }
+    }
+
+    /// Makes room for a row in place of the oldest.
+    #[inline(always)]
+    pub(crate) fn begin_row(&mut self) {
+        self.newest = if self.newest + 1 == self.window {
+            0
+        } else {
+            self.newest + 1
+        };
+    }
+
+    /// Takes a block of the newest row; returns the value that leaves the window.
+    #[inline(always)]
+    pub(crate) fn put(&mut self, block: usize, x: Lanes) -> Lanes {
+        std::mem::replace(&mut self.rows[self.newest * self.width + block], x)
+    }
+
+    /// Calls with each value of a block, in no particular order of time.
+    #[inline(always)]
+    pub(crate) fn each(&self, block: usize, mut f: impl FnMut(Lanes)) {
+        let mut at = block;
+        for _ in 0..self.window {
+            f(self.rows[at]);
+            at += self.width;
+        }
+    }
+
+    /// Calls with each value of a block from the oldest to the newest, and how many
+    /// bars ago it was.
+    #[inline(always)]
+    pub(crate) fn from_oldest(&self, block: usize, mut f: impl FnMut(Lanes, f64)) {
+        let mut ago = self.window as f64;
+        let oldest = self.newest + 1;
+        for slots in [oldest..self.window, 0..oldest] {
+            for slot in slots {
+                ago -= 1.0;
+                f(self.rows[slot * self.width + block], ago);
+            }
+        }
+    }
+}
+
 /// Where in the window the extremum stands. Of equal ones the oldest counts, or
 /// the newest if `newest` is set (TA-Lib).
 pub(crate) struct Place {
-    ring: Ring,
+    past: Past,
     known: Known,
-    counts: Vec<f64>,
-    best: Vec<f64>,
-    largest: bool,
+    sign: f64,
     newest: bool,
     position: Position,
 }
@@ -119,11 +178,9 @@ impl Place {
         warm_up: WarmUp,
     ) -> Self {
         Self {
-            ring: Ring::new(lanes, window),
+            past: Past::new(lanes, window),
             known: Known::new(lanes, window, warm_up),
-            counts: vec![0.0; lanes],
-            best: vec![0.0; lanes],
-            largest,
+            sign: if largest { 1.0 } else { -1.0 },
             newest,
             position,
         }
@@ -133,52 +190,53 @@ impl Place {
 impl ByRow<1> for Place {
     #[inline(always)]
     fn row(&mut self, [x]: [&[f64]; 1], output: &mut [f64]) {
-        self.ring.push(x);
-        self.known.row(x, &mut self.counts);
-        let sign = if self.largest { 1.0 } else { -1.0 };
-        self.best.fill(f64::NEG_INFINITY);
-        let newest = self.newest;
-        // From the oldest on, so that of equal values the first to be met stays.
-        for ago in (0..self.ring.window).rev() {
-            for ((place, best), &value) in output
-                .iter_mut()
-                .zip(&mut self.best)
-                .zip(self.ring.ago(ago))
-            {
-                let value = value * sign;
-                let better = (value > *best) | (newest & (value == *best));
-                *best = if better { value } else { *best };
-                *place = if better { ago as f64 } else { *place };
-            }
-        }
-        let window = self.ring.window as f64;
-        let from_oldest = self.position == Position::FromOldest;
-        for (place, &count) in output.iter_mut().zip(&self.counts) {
-            let told = if from_oldest {
-                // A partial window begins with the bars that are there.
-                count.min(window) - *place
-            } else {
-                *place
+        self.past.begin_row();
+        let sign = Lanes::of(self.sign);
+        for (block, (x, output)) in blocks(x).iter().zip(blocks_mut(output)).enumerate() {
+            let x = Lanes(*x);
+            let count = self.known.block(block, x);
+            self.past.put(block, x);
+            let mut best = Lanes::of(f64::NEG_INFINITY);
+            let mut place = Lanes::ZERO;
+            let newest = self.newest;
+            self.past.from_oldest(
+                block,
+                #[inline(always)]
+                |value, ago| {
+                    let value = value * sign;
+                    let ago = Lanes::of(ago);
+                    let better = best.less(value, ago, place);
+                    place = if newest {
+                        best.equal(value, ago, better)
+                    } else {
+                        better
+                    };
+                    best = best.less(value, value, best);
+                },
+            );
+            // A partial window begins with the bars that are there.
+            let told = match self.position {
+                Position::FromOldest => count - place,
+                Position::BarsAgo => place,
             };
-            *place = if count.is_nan() { f64::NAN } else { told };
+            *output = count.known_or(told, count).0;
         }
+        self.known.end_row();
     }
 }
 
 /// The rank of the newest value in its window.
 pub(crate) struct Rank {
-    ring: Ring,
+    past: Past,
     known: Known,
-    counts: Vec<f64>,
     scale: RankScale,
 }
 
 impl Rank {
     pub(crate) fn new(lanes: usize, window: usize, scale: RankScale, warm_up: WarmUp) -> Self {
         Self {
-            ring: Ring::new(lanes, window),
+            past: Past::new(lanes, window),
             known: Known::new(lanes, window, warm_up),
-            counts: vec![0.0; lanes],
             scale,
         }
     }
@@ -187,25 +245,31 @@ impl Rank {
 impl ByRow<1> for Rank {
     #[inline(always)]
     fn row(&mut self, [x]: [&[f64]; 1], output: &mut [f64]) {
-        self.ring.push(x);
-        self.known.row(x, &mut self.counts);
-        // Twice the rank above the smallest: 2 for each smaller, 1 for each equal.
-        output.fill(0.0);
-        for ago in 0..self.ring.window {
-            for ((twice, &x), &value) in output.iter_mut().zip(x).zip(self.ring.ago(ago)) {
-                *twice += if value < x { 2.0 } else { 0.0 };
-                *twice += if value == x { 1.0 } else { 0.0 };
-            }
+        self.past.begin_row();
+        let scale = self.scale;
+        for (block, (x, output)) in blocks(x).iter().zip(blocks_mut(output)).enumerate() {
+            let x = Lanes(*x);
+            let n = self.known.block(block, x);
+            self.past.put(block, x);
+            // Twice the rank above the smallest: 2 for each smaller, 1 for each equal.
+            let mut twice = Lanes::ZERO;
+            self.past.each(
+                block,
+                #[inline(always)]
+                |value| {
+                    twice += value.less(x, Lanes::of(2.0), Lanes::ZERO);
+                    twice += value.equal(x, Lanes::of(1.0), Lanes::ZERO);
+                },
+            );
+            let rank = (twice + Lanes::of(1.0)) * Lanes::of(0.5);
+            let value = rank.with(
+                n,
+                #[inline(always)]
+                |rank, n| scaled(rank, n, scale),
+            );
+            *output = (n + x).known_or(value, Lanes::UNKNOWN).0;
         }
-        for ((output, &n), &x) in output.iter_mut().zip(&self.counts).zip(x) {
-            let rank = (*output + 1.0) / 2.0;
-            let value = scaled(rank, n, self.scale);
-            *output = if n.is_nan() | x.is_nan() {
-                f64::NAN
-            } else {
-                value
-            };
-        }
+        self.known.end_row();
     }
 }
 
@@ -227,11 +291,8 @@ pub(crate) fn scaled(rank: f64, n: f64, scale: RankScale) -> f64 {
 
 /// A statistic of all values of a full window, in two passes over them.
 pub(crate) struct TwoPass {
-    ring: Ring,
+    past: Past,
     known: Known,
-    counts: Vec<f64>,
-    mean: Vec<f64>,
-    powers: [Vec<f64>; 3],
     shape: Shape,
 }
 
@@ -249,75 +310,90 @@ pub(crate) enum Shape {
 impl TwoPass {
     pub(crate) fn new(lanes: usize, window: usize, shape: Shape) -> Self {
         Self {
-            ring: Ring::new(lanes, window),
+            past: Past::new(lanes, window),
             known: Known::new(lanes, window, WarmUp::Full),
-            counts: vec![0.0; lanes],
-            mean: vec![0.0; lanes],
-            powers: [(); 3].map(|()| vec![0.0; lanes]),
             shape,
         }
+    }
+
+    #[inline(always)]
+    fn mean(&self, block: usize, n: f64) -> Lanes {
+        let mut sum = Lanes::ZERO;
+        self.past.each(
+            block,
+            #[inline(always)]
+            |value| sum += value,
+        );
+        sum / Lanes::of(n)
+    }
+
+    #[inline(always)]
+    fn absolute(&self, block: usize, mean: Lanes, n: f64) -> Lanes {
+        let mut sum = Lanes::ZERO;
+        self.past.each(
+            block,
+            #[inline(always)]
+            |value| sum += (value - mean).map(f64::abs),
+        );
+        sum / Lanes::of(n)
+    }
+
+    #[inline(always)]
+    fn moments(&self, block: usize, mean: Lanes) -> [Lanes; 3] {
+        let mut powers = [Lanes::ZERO; 3];
+        self.past.each(
+            block,
+            #[inline(always)]
+            |value| {
+                let from_mean = value - mean;
+                let square = from_mean * from_mean;
+                powers[0] += square;
+                powers[1] += square * from_mean;
+                powers[2] += square * square;
+            },
+        );
+        powers
     }
 }
 
 impl ByRow<1> for TwoPass {
     #[inline(always)]
     fn row(&mut self, [x]: [&[f64]; 1], output: &mut [f64]) {
-        self.ring.push(x);
-        self.known.row(x, &mut self.counts);
-        let window = self.ring.window;
-        let n = window as f64;
-        self.mean.fill(0.0);
-        for ago in 0..window {
-            for (mean, &value) in self.mean.iter_mut().zip(self.ring.ago(ago)) {
-                *mean += value;
-            }
-        }
-        for mean in &mut self.mean {
-            *mean /= n;
-        }
-        for power in &mut self.powers {
-            power.fill(0.0);
-        }
-        let [second, third, fourth] = &mut self.powers;
-        if self.shape == Shape::AbsoluteDeviation {
-            for ago in 0..window {
-                for ((sum, &value), &mean) in
-                    second.iter_mut().zip(self.ring.ago(ago)).zip(&self.mean)
-                {
-                    *sum += (value - mean).abs();
-                }
-            }
-            for ((output, &sum), &count) in output.iter_mut().zip(&*second).zip(&self.counts) {
-                *output = known(sum / count);
-            }
-            return;
-        }
-        for ago in 0..window {
-            let row = self.ring.ago(ago);
-            for lane in 0..row.len() {
-                let from_mean = row[lane] - self.mean[lane];
-                let square = from_mean * from_mean;
-                second[lane] += square;
-                third[lane] += square * from_mean;
-                fourth[lane] += square * square;
-            }
-        }
-        for lane in 0..output.len() {
-            // Equal values leave rounding behind, which is not a spread.
-            let flat = second[lane] <= n * (self.mean[lane] * f64::EPSILON * n).powi(2);
-            let (m2, m3, m4) = (second[lane] / n, third[lane] / n, fourth[lane] / n);
-            let value = match self.shape {
-                Shape::Skewness => (n * (n - 1.0)).sqrt() / (n - 2.0) * m3 / (m2 * m2.sqrt()),
-                _ => {
-                    (n - 1.0) / ((n - 2.0) * (n - 3.0))
-                        * ((n + 1.0) * m4 / (m2 * m2) - 3.0 * (n - 1.0))
-                }
-            };
-            output[lane] = if flat | self.counts[lane].is_nan() {
-                f64::NAN
+        self.past.begin_row();
+        let n = self.past.window as f64;
+        for (block, (x, output)) in blocks(x).iter().zip(blocks_mut(output)).enumerate() {
+            let x = Lanes(*x);
+            let count = self.known.block(block, x);
+            self.past.put(block, x);
+            let mean = self.mean(block, n);
+            let value = if self.shape == Shape::AbsoluteDeviation {
+                self.absolute(block, mean, n)
             } else {
-                known(value)
+                let powers = self.moments(block, mean);
+                let mut value = Lanes::UNKNOWN;
+                for lane in 0..8 {
+                    let powers = powers.map(|power| power.0[lane]);
+                    value.0[lane] = shape_of(self.shape, powers, mean.0[lane], n);
+                }
+                value
             };
+            *output = count.known_or(value, count).known().0;
         }
+        self.known.end_row();
+    }
+}
+
+/// Returns the skewness or kurtosis of sums of powers about the mean.
+#[inline(always)]
+fn shape_of(shape: Shape, [second, third, fourth]: [f64; 3], mean: f64, n: f64) -> f64 {
+    // Equal values leave rounding behind, which is not a spread.
+    if second <= n * (mean * f64::EPSILON * n).powi(2) {
+        return f64::NAN;
+    }
+    let (m2, m3, m4) = (second / n, third / n, fourth / n);
+    if shape == Shape::Skewness {
+        (n * (n - 1.0)).sqrt() / (n - 2.0) * m3 / (m2 * m2.sqrt())
+    } else {
+        (n - 1.0) / ((n - 2.0) * (n - 3.0)) * ((n + 1.0) * m4 / (m2 * m2) - 3.0 * (n - 1.0))
     }
 }

@@ -5,6 +5,7 @@ mod evaluate;
 mod fold;
 mod history;
 mod kernel;
+mod lanes;
 mod moments;
 mod plan;
 mod recursive;

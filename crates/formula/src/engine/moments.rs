@@ -8,152 +8,184 @@
 use crate::profile::{Flat, WarmUp};
 
 use super::fold::Known;
-use super::kernel::{ByRow, known};
+use super::kernel::ByRow;
+use super::lanes::{Lanes, blocks, blocks_mut};
 
 /// Qlib takes a standard deviation within this of 0 as 0 (`numpy.isclose(x, 0, atol=2e-5)`).
 const QLIB_FLAT: f64 = 2e-5;
 
 /// Counts equal values in a row, in each lane; unknown values do not count.
 struct Equal {
-    last: Vec<f64>,
-    run: Vec<f64>,
+    last: Vec<Lanes>,
+    run: Vec<Lanes>,
 }
 
 impl Equal {
     fn new(lanes: usize) -> Self {
         Self {
-            last: vec![f64::NAN; lanes],
-            run: vec![0.0; lanes],
+            last: vec![Lanes::UNKNOWN; lanes / 8],
+            run: vec![Lanes::ZERO; lanes / 8],
         }
     }
 
+    /// Takes eight lanes of a row; returns `spread`, or 0 where the last `count`
+    /// values were all equal.
     #[inline(always)]
-    fn row(&mut self, x: &[f64]) {
-        for ((last, run), &x) in self.last.iter_mut().zip(&mut self.run).zip(x) {
-            *run = if x.is_nan() {
-                *run
-            } else if x == *last {
-                *run + 1.0
-            } else {
-                1.0
-            };
-            *last = if x.is_nan() { *last } else { x };
-        }
+    fn block(&mut self, block: usize, x: Lanes) -> Lanes {
+        let (last, run) = (self.last[block], self.run[block]);
+        let one = Lanes::of(1.0);
+        let next = x.known_or(x.equal(last, run + one, one), run);
+        self.run[block] = next;
+        self.last[block] = x.known_or(x, last);
+        next
     }
 }
 
-/// Sums over a window of up to `Q` quantities that are made of raw values and
-/// pivots, so that they can be made anew when the pivots move.
+/// Returns `spread`, or 0 where at least `count` equal values came last.
+#[inline(always)]
+fn unless_equal(run: Lanes, count: Lanes, spread: Lanes) -> Lanes {
+    run.less(count, spread, Lanes::ZERO)
+}
+
+/// Sums over a window of `Q` quantities that are made of raw values and pivots,
+/// so that they can be made anew when the pivots move.
 struct Sums<const N: usize, const Q: usize> {
-    lanes: usize,
+    width: usize,
     window: usize,
     at: usize,
-    /// Raw values of the present block: `window` slots of `lanes`, per input.
-    raw: [Vec<f64>; N],
+    /// Raw values of the present block of time: `window` slots of a row.
+    raw: Vec<[Lanes; N]>,
     /// The last block's ends, folded; slot `at + 1` belongs to the present bar.
-    ends: [Vec<f64>; Q],
-    beginnings: [Vec<f64>; Q],
-    pivots: [Vec<f64>; N],
+    ends: Vec<[Lanes; Q]>,
+    beginnings: Vec<[Lanes; Q]>,
+    pivots: Vec<[Lanes; N]>,
 }
 
 impl<const N: usize, const Q: usize> Sums<N, Q> {
     fn new(lanes: usize, window: usize) -> Self {
+        let width = lanes / 8;
         Self {
-            lanes,
+            width,
             window,
             at: 0,
-            raw: [(); N].map(|()| vec![f64::NAN; window * lanes]),
-            ends: [(); Q].map(|()| vec![0.0; (window + 1) * lanes]),
-            beginnings: [(); Q].map(|()| vec![0.0; lanes]),
-            pivots: [(); N].map(|()| vec![f64::NAN; lanes]),
+            raw: vec![[Lanes::UNKNOWN; N]; window * width],
+            ends: vec![[Lanes::ZERO; Q]; (window + 1) * width],
+            beginnings: vec![[Lanes::ZERO; Q]; width],
+            pivots: vec![[Lanes::UNKNOWN; N]; width],
         }
     }
 
-    /// Takes a row; `quantities` makes the quantities of centred values and the
-    /// place in the block (0 for its first bar, negative for bars before it).
-    /// A bar with any unknown value counts in none of them.
+    /// Takes eight lanes of a row and returns the sums over the window;
+    /// `quantities` makes the quantities of centred values and the place in the
+    /// block of time (0 for its first bar, negative for bars before it). A bar
+    /// with any unknown value counts in none of them.
     #[inline(always)]
-    fn push(
+    fn block(
         &mut self,
-        inputs: [&[f64]; N],
-        quantities: impl Fn([f64; N], f64) -> [f64; Q] + Copy,
-        output: &mut [Vec<f64>; Q],
-    ) {
-        if self.at == self.window {
-            self.turn(quantities);
+        block: usize,
+        inputs: [Lanes; N],
+        quantities: impl Fn([Lanes; N], Lanes) -> [Lanes; Q],
+    ) -> [Lanes; Q] {
+        let slot = self.at * self.width + block;
+        self.raw[slot] = inputs;
+        let pivots = &mut self.pivots[block];
+        for (pivot, input) in pivots.iter_mut().zip(inputs) {
+            *pivot = pivot.known_or(*pivot, input);
         }
-        let (lanes, at) = (self.lanes, self.at);
-        for input in 0..N {
-            self.raw[input][at * lanes..][..lanes].copy_from_slice(inputs[input]);
-            for (pivot, &value) in self.pivots[input].iter_mut().zip(inputs[input]) {
-                *pivot = if pivot.is_nan() { value } else { *pivot };
-            }
+        let made = centred(inputs, *pivots, Lanes::of(self.at as f64), quantities);
+        let beginnings = &mut self.beginnings[block];
+        let mut sums = self.ends[slot + self.width];
+        for quantity in 0..Q {
+            beginnings[quantity] += made[quantity];
+            sums[quantity] += beginnings[quantity];
         }
-        for lane in 0..lanes {
-            let mut centred = [0.0; N];
-            let mut missing = false;
-            for input in 0..N {
-                centred[input] = inputs[input][lane] - self.pivots[input][lane];
-                missing |= centred[input].is_nan();
-            }
-            let made = quantities(centred, at as f64);
-            for quantity in 0..Q {
-                let beginning = &mut self.beginnings[quantity][lane];
-                *beginning += if missing { 0.0 } else { made[quantity] };
-                output[quantity][lane] = *beginning + self.ends[quantity][(at + 1) * lanes + lane];
-            }
-        }
-        self.at += 1;
+        sums
     }
 
-    /// Moves the pivots to the mean of the block that ended and folds it
-    /// backwards about them.
+    /// Begins a row: where a block of time is over, moves the pivots to its mean
+    /// and folds it backwards about them. Before the row rather than after it, so
+    /// that the pivots belong to the sums while a row is worked on.
     #[inline(always)]
-    fn turn(&mut self, quantities: impl Fn([f64; N], f64) -> [f64; Q]) {
-        let (lanes, window) = (self.lanes, self.window);
-        self.move_pivots();
-        for slot in (0..window).rev() {
-            let place = slot as f64 - window as f64;
-            for lane in 0..lanes {
-                let mut centred = [0.0; N];
-                let mut missing = false;
-                for input in 0..N {
-                    centred[input] =
-                        self.raw[input][slot * lanes + lane] - self.pivots[input][lane];
-                    missing |= centred[input].is_nan();
-                }
-                let made = quantities(centred, place);
-                for quantity in 0..Q {
-                    let after = self.ends[quantity][(slot + 1) * lanes + lane];
-                    self.ends[quantity][slot * lanes + lane] =
-                        after + if missing { 0.0 } else { made[quantity] };
-                }
-            }
+    fn begin_row(&mut self, quantities: impl Fn([Lanes; N], Lanes) -> [Lanes; Q] + Copy) {
+        if self.at < self.window {
+            return;
         }
-        for beginning in &mut self.beginnings {
-            beginning.fill(0.0);
+        for block in 0..self.width {
+            self.move_pivots(block);
+            let mut sums = [Lanes::ZERO; Q];
+            for slot in (0..self.window).rev() {
+                let place = Lanes::of(slot as f64 - self.window as f64);
+                let index = slot * self.width + block;
+                let made = centred(self.raw[index], self.pivots[block], place, quantities);
+                for quantity in 0..Q {
+                    sums[quantity] += made[quantity];
+                }
+                self.ends[index] = sums;
+            }
+            self.beginnings[block] = [Lanes::ZERO; Q];
         }
         self.at = 0;
     }
 
     #[inline(always)]
-    fn move_pivots(&mut self) {
-        let (lanes, window) = (self.lanes, self.window);
-        for input in 0..N {
-            for lane in 0..lanes {
-                let pivot = self.pivots[input][lane];
-                let (mut sum, mut count) = (0.0, 0.0);
-                for slot in 0..window {
-                    let value = self.raw[input][slot * lanes + lane];
-                    sum += if value.is_nan() { 0.0 } else { value - pivot };
-                    count += if value.is_nan() { 0.0 } else { 1.0 };
-                }
-                if count > 0.0 {
-                    self.pivots[input][lane] = pivot + sum / count;
-                }
+    fn move_pivots(&mut self, block: usize) {
+        let mut sums = [Lanes::ZERO; N];
+        let mut counts = [Lanes::ZERO; N];
+        let pivots = self.pivots[block];
+        for slot in 0..self.window {
+            let raw = self.raw[slot * self.width + block];
+            for input in 0..N {
+                let from_pivot = raw[input] - pivots[input];
+                sums[input] += from_pivot.known_or(from_pivot, Lanes::ZERO);
+                counts[input] += from_pivot.known_or(Lanes::of(1.0), Lanes::ZERO);
             }
         }
+        for input in 0..N {
+            let moved = pivots[input] + sums[input] / counts[input];
+            self.pivots[block][input] = moved.known_or(moved, pivots[input]);
+        }
     }
+
+    #[inline(always)]
+    fn end_row(&mut self) {
+        self.at += 1;
+    }
+}
+
+/// Returns the quantities of values about their pivots, 0 where one is unknown.
+#[inline(always)]
+fn centred<const N: usize, const Q: usize>(
+    raw: [Lanes; N],
+    pivots: [Lanes; N],
+    place: Lanes,
+    quantities: impl Fn([Lanes; N], Lanes) -> [Lanes; Q],
+) -> [Lanes; Q] {
+    let mut values = raw;
+    let mut sum = Lanes::ZERO;
+    for input in 0..N {
+        values[input] = raw[input] - pivots[input];
+        sum += values[input];
+    }
+    let mut made = quantities(values, place);
+    for quantity in &mut made {
+        *quantity = sum.known_or(*quantity, Lanes::ZERO);
+    }
+    made
+}
+
+#[inline(always)]
+fn squares([x]: [Lanes; 1], _: Lanes) -> [Lanes; 2] {
+    [x, x * x]
+}
+
+#[inline(always)]
+fn products([x, y]: [Lanes; 2], _: Lanes) -> [Lanes; 5] {
+    [x, y, x * x, y * y, x * y]
+}
+
+#[inline(always)]
+fn timed([x]: [Lanes; 1], place: Lanes) -> [Lanes; 3] {
+    [x, x * place, x * x]
 }
 
 /// The variance or deviation of one series.
@@ -161,8 +193,6 @@ pub(crate) struct Variance {
     known: Known,
     equal: Equal,
     sums: Sums<1, 2>,
-    counts: Vec<f64>,
-    rows: [Vec<f64>; 2],
     ddof: f64,
     root: bool,
 }
@@ -173,8 +203,6 @@ impl Variance {
             known: Known::new(lanes, window, warm_up),
             equal: Equal::new(lanes),
             sums: Sums::new(lanes, window),
-            counts: vec![0.0; lanes],
-            rows: [(); 2].map(|()| vec![0.0; lanes]),
             ddof: f64::from(ddof),
             root: false,
         }
@@ -189,31 +217,19 @@ impl Variance {
 impl ByRow<1> for Variance {
     #[inline(always)]
     fn row(&mut self, [x]: [&[f64]; 1], output: &mut [f64]) {
-        self.known.row(x, &mut self.counts);
-        self.equal.row(x);
-        self.sums.push(
-            [x],
-            #[inline(always)]
-            |[x], _| [x, x * x],
-            &mut self.rows,
-        );
-        let [sums, squares] = &self.rows;
-        for lane in 0..output.len() {
-            let count = self.counts[lane];
-            let spread = squares[lane] - sums[lane] * sums[lane] / count;
-            let spread = if self.equal.run[lane] >= count {
-                0.0
-            } else {
-                spread.max(0.0)
-            };
-            let variance = spread / (count - self.ddof);
+        self.sums.begin_row(squares);
+        for (block, (x, output)) in blocks(x).iter().zip(blocks_mut(output)).enumerate() {
+            let x = Lanes(*x);
+            let count = self.known.block(block, x);
+            let run = self.equal.block(block, x);
+            let [sum, squared] = self.sums.block(block, [x], squares);
+            let spread = (squared - sum * sum / count).not_negative();
+            let variance = unless_equal(run, count, spread) / (count - Lanes::of(self.ddof));
             let value = if self.root { variance.sqrt() } else { variance };
-            output[lane] = if count.is_nan() {
-                f64::NAN
-            } else {
-                known(value)
-            };
+            *output = count.known_or(value, count).known().0;
         }
+        self.known.end_row();
+        self.sums.end_row();
     }
 }
 
@@ -237,9 +253,6 @@ pub(crate) struct Covariance {
     known: Known,
     equal: [Equal; 2],
     sums: Sums<2, 5>,
-    both: Vec<f64>,
-    counts: Vec<f64>,
-    rows: [Vec<f64>; 5],
     pair: Pair,
 }
 
@@ -249,10 +262,23 @@ impl Covariance {
             known: Known::new(lanes, window, warm_up),
             equal: [(); 2].map(|()| Equal::new(lanes)),
             sums: Sums::new(lanes, window),
-            both: vec![0.0; lanes],
-            counts: vec![0.0; lanes],
-            rows: [(); 5].map(|()| vec![0.0; lanes]),
             pair,
+        }
+    }
+
+    #[inline(always)]
+    fn value(&self, block: usize, x: Lanes, y: Lanes, n: Lanes, spreads: [Lanes; 5]) -> Lanes {
+        let [sum_x, sum_y, xx, yy, xy] = spreads;
+        let [pivot_x, pivot_y] = self.sums.pivots[block];
+        let slope = xy / yy;
+        let mean_x = sum_x / n + pivot_x;
+        let mean_y = sum_y / n + pivot_y;
+        match self.pair {
+            Pair::Covariance(ddof) => xy / (n - Lanes::of(f64::from(ddof))),
+            Pair::Correlation(flat) => correlation(xx, yy, xy, n, flat),
+            Pair::Slope => slope,
+            Pair::Intercept => mean_x - slope * mean_y,
+            Pair::Residual => (x - mean_x) - slope * (y - mean_y),
         }
     }
 }
@@ -260,63 +286,41 @@ impl Covariance {
 impl ByRow<2> for Covariance {
     #[inline(always)]
     fn row(&mut self, [x, y]: [&[f64]; 2], output: &mut [f64]) {
-        for ((both, &x), &y) in self.both.iter_mut().zip(x).zip(y) {
-            *both = x + y;
+        self.sums.begin_row(products);
+        let inputs = blocks(x).iter().zip(blocks(y));
+        for (block, ((x, y), output)) in inputs.zip(blocks_mut(output)).enumerate() {
+            let (x, y) = (Lanes(*x), Lanes(*y));
+            let n = self.known.block(block, x + y);
+            let equal_x = self.equal[0].block(block, x);
+            let equal_y = self.equal[1].block(block, y);
+            let [sum_x, sum_y, xx, yy, xy] = self.sums.block(block, [x, y], products);
+            let xx = unless_equal(equal_x, n, (xx - sum_x * sum_x / n).not_negative());
+            let yy = unless_equal(equal_y, n, (yy - sum_y * sum_y / n).not_negative());
+            let xy = unless_equal(equal_x, n, unless_equal(equal_y, n, xy - sum_x * sum_y / n));
+            let value = self.value(block, x, y, n, [sum_x, sum_y, xx, yy, xy]);
+            *output = n.known_or(value, n).known().0;
         }
-        self.known.row(&self.both, &mut self.counts);
-        self.equal[0].row(x);
-        self.equal[1].row(y);
-        self.sums.push(
-            [x, y],
-            #[inline(always)]
-            |[x, y], _| [x, y, x * x, y * y, x * y],
-            &mut self.rows,
-        );
-        let [sum_x, sum_y, sum_xx, sum_yy, sum_xy] = &self.rows;
-        for lane in 0..output.len() {
-            let n = self.counts[lane];
-            let flat_x = self.equal[0].run[lane] >= n;
-            let flat_y = self.equal[1].run[lane] >= n;
-            let xx = (sum_xx[lane] - sum_x[lane] * sum_x[lane] / n).max(0.0);
-            let yy = (sum_yy[lane] - sum_y[lane] * sum_y[lane] / n).max(0.0);
-            let xy = sum_xy[lane] - sum_x[lane] * sum_y[lane] / n;
-            let xx = if flat_x { 0.0 } else { xx };
-            let yy = if flat_y { 0.0 } else { yy };
-            let xy = if flat_x | flat_y { 0.0 } else { xy };
-            let slope = xy / yy;
-            let mean_x = sum_x[lane] / n + self.sums.pivots[0][lane];
-            let mean_y = sum_y[lane] / n + self.sums.pivots[1][lane];
-            let value = match self.pair {
-                Pair::Covariance(ddof) => xy / (n - f64::from(ddof)),
-                Pair::Correlation(flat) => correlation(xx, yy, xy, n, flat),
-                Pair::Slope => slope,
-                Pair::Intercept => mean_x - slope * mean_y,
-                Pair::Residual => (x[lane] - mean_x) - slope * (y[lane] - mean_y),
-            };
-            output[lane] = if n.is_nan() { f64::NAN } else { known(value) };
-        }
+        self.known.end_row();
+        self.sums.end_row();
     }
 }
 
 #[inline(always)]
-fn correlation(xx: f64, yy: f64, xy: f64, n: f64, flat: Flat) -> f64 {
-    let value = (xy / (xx * yy).sqrt()).clamp(-1.0, 1.0);
+fn correlation(xx: Lanes, yy: Lanes, xy: Lanes, n: Lanes, flat: Flat) -> Lanes {
+    let value = (xy / (xx * yy).sqrt()).map(
+        #[inline(always)]
+        |value| value.clamp(-1.0, 1.0),
+    );
     match flat {
         Flat::Unknown => value,
         Flat::Zero => {
-            if xx == 0.0 || yy == 0.0 {
-                0.0
-            } else {
-                value
-            }
+            let value = xx.equal(Lanes::ZERO, Lanes::ZERO, value);
+            yy.equal(Lanes::ZERO, Lanes::ZERO, value)
         }
         Flat::Tolerance => {
-            let smallest = QLIB_FLAT * QLIB_FLAT * (n - 1.0);
-            if xx <= smallest || yy <= smallest {
-                f64::NAN
-            } else {
-                value
-            }
+            let smallest = Lanes::of(QLIB_FLAT * QLIB_FLAT) * (n - Lanes::of(1.0));
+            let value = smallest.less(xx, value, Lanes::UNKNOWN);
+            smallest.less(yy, value, Lanes::UNKNOWN)
         }
     }
 }
@@ -343,8 +347,6 @@ pub(crate) struct Trend {
     known: Known,
     equal: Equal,
     sums: Sums<1, 3>,
-    counts: Vec<f64>,
-    rows: [Vec<f64>; 3],
     line: Line,
 }
 
@@ -355,8 +357,6 @@ impl Trend {
             known: Known::new(lanes, window, WarmUp::Full),
             equal: Equal::new(lanes),
             sums: Sums::new(lanes, window),
-            counts: vec![0.0; lanes],
-            rows: [(); 3].map(|()| vec![0.0; lanes]),
             line,
         }
     }
@@ -365,52 +365,40 @@ impl Trend {
 impl ByRow<1> for Trend {
     #[inline(always)]
     fn row(&mut self, [x]: [&[f64]; 1], output: &mut [f64]) {
-        self.known.row(x, &mut self.counts);
-        self.equal.row(x);
-        self.sums.push(
-            [x],
-            #[inline(always)]
-            |[x], place| [x, x * place, x * x],
-            &mut self.rows,
-        );
-        let pivots = &self.sums.pivots[0];
-        let place = (self.sums.at - 1) as f64;
-        let [sums, timed, squares] = &self.rows;
+        self.sums.begin_row(timed);
         let n = self.sums.window as f64;
-        let centre = place - (n - 1.0) / 2.0;
-        let tt = n * (n * n - 1.0) / 12.0;
-        for lane in 0..output.len() {
-            let sum = sums[lane];
-            let flat = self.equal.run[lane] >= n;
-            let tx = if flat {
-                0.0
-            } else {
-                timed[lane] - centre * sum
-            };
-            let xx = if flat {
-                0.0
-            } else {
-                (squares[lane] - sum * sum / n).max(0.0)
-            };
-            let mean = sum / n + pivots[lane];
+        let centre = Lanes::of(self.sums.at as f64 - (n - 1.0) / 2.0);
+        let tt = Lanes::of(n * (n * n - 1.0) / 12.0);
+        let half = Lanes::of((n - 1.0) / 2.0);
+        let n = Lanes::of(n);
+        for (block, (x, output)) in blocks(x).iter().zip(blocks_mut(output)).enumerate() {
+            let x = Lanes(*x);
+            let count = self.known.block(block, x);
+            let run = self.equal.block(block, x);
+            let [sum, in_time, squared] = self.sums.block(block, [x], timed);
+            let tx = unless_equal(run, n, in_time - centre * sum);
+            let xx = unless_equal(run, n, (squared - sum * sum / n).not_negative());
+            let mean = sum / n + self.sums.pivots[block][0];
             let slope = tx / tt;
-            let end = mean + slope * (n - 1.0) / 2.0;
             let value = match self.line {
+                // A single bar has no direction but lies on its own line.
+                Line::Start if self.sums.window == 1 => mean,
+                Line::End if self.sums.window == 1 => mean,
+                Line::Residual if self.sums.window == 1 => x - mean,
                 Line::Slope => slope,
-                Line::Start => mean - slope * (n - 1.0) / 2.0,
-                Line::End => end,
-                Line::Residual => x[lane] - end,
-                Line::Determination => (tx * tx / (tt * xx)).min(1.0),
-                Line::Weighted => {
-                    // Weights 1..n are (n + 1) / 2 plus the distance to the centre.
-                    mean + 2.0 * tx / (n * (n + 1.0))
+                Line::Start => mean - slope * half,
+                Line::End => mean + slope * half,
+                Line::Residual => x - (mean + slope * half),
+                Line::Determination => {
+                    let share = tx * tx / (tt * xx);
+                    Lanes::of(1.0).less(share, Lanes::of(1.0), share)
                 }
+                // Weights 1..n are (n + 1) / 2 plus the distance to the centre.
+                Line::Weighted => mean + Lanes::of(2.0) * tx / (n * (n + Lanes::of(1.0))),
             };
-            output[lane] = if self.counts[lane].is_nan() {
-                f64::NAN
-            } else {
-                known(value)
-            };
+            *output = count.known_or(value, count).known().0;
         }
+        self.known.end_row();
+        self.sums.end_row();
     }
 }

@@ -4,101 +4,82 @@
 use crate::profile::WarmUp;
 
 use super::fold::Known;
-use super::history::Ring;
+use super::history::Past;
 use super::kernel::ByRow;
+use super::lanes::{Lanes, blocks, blocks_mut};
 
 /// A quantile, linear between the nearest two values (numpy's default, type 7 of
 /// Hyndman and Fan 1996).
 pub(crate) struct Quantile {
-    ring: Ring,
+    past: Past,
     known: Known,
-    counts: Vec<f64>,
-    lanes: usize,
     window: usize,
-    /// `window` rows of ascending values; unknown ones stand last as infinities.
-    sorted: Vec<f64>,
-    carry: Vec<f64>,
-    shifted: Vec<bool>,
-    quantile: f64,
+    /// For each block of lanes `window` ascending values; unknown ones stand last
+    /// as infinities.
+    sorted: Vec<Lanes>,
+    share: f64,
 }
 
 impl Quantile {
     pub(crate) fn new(lanes: usize, window: usize, quantile: f64, warm_up: WarmUp) -> Self {
         Self {
-            ring: Ring::new(lanes, window),
+            past: Past::new(lanes, window),
             known: Known::new(lanes, window, warm_up),
-            counts: vec![0.0; lanes],
-            lanes,
             window,
-            sorted: vec![f64::INFINITY; window * lanes],
-            carry: vec![0.0; lanes],
-            shifted: vec![false; lanes],
-            quantile,
+            sorted: vec![Lanes::of(f64::INFINITY); window * lanes / 8],
+            share: quantile,
         }
     }
 
+    /// Takes a value out and another in. A value that moves past the place of the
+    /// one that left shifts by one; the new one is carried upwards until it fits.
     #[inline(always)]
-    fn replace(&mut self, x: &[f64]) {
-        let lanes = self.lanes;
-        self.shifted.fill(false);
-        // The value that leaves: the ring has not taken the new row yet.
-        let leaving = self.ring.ago(self.window - 1);
-        for slot in 0..self.window {
-            let (head, tail) = self.sorted.split_at_mut((slot + 1) * lanes);
-            let here = &mut head[slot * lanes..];
-            if tail.is_empty() {
-                here.fill(f64::INFINITY);
-                break;
-            }
-            for lane in 0..lanes {
-                let leaves = if leaving[lane].is_nan() {
-                    f64::INFINITY
-                } else {
-                    leaving[lane]
-                };
-                self.shifted[lane] |= here[lane] == leaves;
-                here[lane] = if self.shifted[lane] {
-                    tail[lane]
-                } else {
-                    here[lane]
-                };
-            }
+    fn replace(sorted: &mut [Lanes], leaving: Lanes, coming: Lanes) {
+        let last = Lanes::of(f64::INFINITY);
+        let leaving = leaving.known_or(leaving, last);
+        let mut carry = coming.known_or(coming, last);
+        // 1 once the value that leaves was met: from there on its successor stands here.
+        let mut met = Lanes::ZERO;
+        for place in 0..sorted.len() {
+            let here = sorted[place];
+            let next = if place + 1 < sorted.len() {
+                sorted[place + 1]
+            } else {
+                last
+            };
+            met = here.equal(leaving, Lanes::of(1.0), met);
+            let stays = Lanes::ZERO.less(met, next, here);
+            let low = carry.less(stays, carry, stays);
+            carry = carry.less(stays, stays, carry);
+            sorted[place] = low;
         }
-        for (carry, &x) in self.carry.iter_mut().zip(x) {
-            *carry = if x.is_nan() { f64::INFINITY } else { x };
-        }
-        for slot in self.sorted.chunks_exact_mut(lanes) {
-            for (here, carry) in slot.iter_mut().zip(&mut self.carry) {
-                let (low, high) = if *carry < *here {
-                    (*carry, *here)
-                } else {
-                    (*here, *carry)
-                };
-                *here = low;
-                *carry = high;
-            }
-        }
-        self.ring.push(x);
     }
 }
 
 impl ByRow<1> for Quantile {
     #[inline(always)]
     fn row(&mut self, [x]: [&[f64]; 1], output: &mut [f64]) {
-        self.replace(x);
-        self.known.row(x, &mut self.counts);
-        for (lane, output) in output.iter_mut().enumerate() {
-            let n = self.counts[lane];
-            if n.is_nan() {
-                *output = f64::NAN;
-                continue;
+        self.past.begin_row();
+        let (window, share) = (self.window, self.share);
+        for (block, (x, output)) in blocks(x).iter().zip(blocks_mut(output)).enumerate() {
+            let x = Lanes(*x);
+            let count = self.known.block(block, x);
+            let leaving = self.past.put(block, x);
+            let sorted = &mut self.sorted[block * window..][..window];
+            Self::replace(sorted, leaving, x);
+            for lane in 0..8 {
+                let n = count.0[lane];
+                if n.is_nan() {
+                    output[lane] = f64::NAN;
+                    continue;
+                }
+                let place = share * (n - 1.0);
+                let below = place.floor() as usize;
+                let low = sorted[below].0[lane];
+                let high = sorted[(below + 1).min(n as usize - 1)].0[lane];
+                output[lane] = low + (high - low) * (place - place.floor());
             }
-            let place = self.quantile * (n - 1.0);
-            let below = place.floor() as usize;
-            let low = self.sorted[below * self.lanes + lane];
-            let above = (below + 1).min(n as usize - 1);
-            let high = self.sorted[above * self.lanes + lane];
-            *output = low + (high - low) * (place - place.floor());
         }
+        self.known.end_row();
     }
 }

@@ -100,12 +100,3 @@ pub fn parse_with(
 pub fn print(expression: &Expression, _notation: Notation) -> String {
     printer::canonical(expression)
 }
-
-/// Stub until the parser lands.
-pub fn parse_with(
-    _text: &str,
-    _notation: Notation,
-    _bindings: &std::collections::BTreeMap<String, Expression>,
-) -> Result<Expression, String> {
-    Err("no parser yet".to_owned())
-}

@@ -15,7 +15,7 @@ fn rank_scale(profile: &Profile) -> u32 {
 }
 
 fn rank(call: &Call<'_>) -> CrossRank {
-    CrossRank::new(call.lanes, call.instruments.len(), call.profile.cross_rank)
+    CrossRank::new(call.instruments.len(), call.profile.cross_rank)
 }
 
 fn across<const N: usize>(call: &Call<'_>, among: Among) -> Box<dyn Kernel>

@@ -3,11 +3,14 @@
 //!
 //! The prefix of a name tells the axis: `ts_` along time within one instrument,
 //! `cs_` across instruments at one time, `group_` across the instruments of one
-//! group, `series_` a whole series into one number. Everything else works on one
+//! group, `fx_` across currency pairs by the currencies they hold, `series_` a whole
+//! series into one number. Everything else works on one
 //! value at a time.
 
 pub(crate) mod arithmetic;
 pub(crate) mod cross_section;
+pub(crate) mod fx;
+pub(crate) mod microstructure;
 pub(crate) mod recursive;
 pub(crate) mod talib;
 pub(crate) mod time;
@@ -139,6 +142,8 @@ static TABLES: &[&[Operator]] = &[
     recursive::OPERATORS,
     cross_section::OPERATORS,
     talib::OPERATORS,
+    fx::OPERATORS,
+    microstructure::OPERATORS,
 ];
 
 static SORTED: LazyLock<Vec<&'static Operator>> = LazyLock::new(|| {

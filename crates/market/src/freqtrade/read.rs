@@ -18,6 +18,7 @@ use arrow_ipc::reader::FileReaderBuilder;
 use arrow_schema::{ArrowError, DataType, Schema, TimeUnit};
 
 use super::{CandleKind, DataFile, LARGEST_FILE, check, parse_file_name};
+use crate::time::EpochUnit;
 use crate::{Bars, MarketError, Timestamp, Warning};
 
 const TIME_TYPES: &str = "a timestamp or int64";
@@ -182,18 +183,23 @@ impl<'a> Table<'a> {
                             array.as_primitive::<TimestampNanosecondType>().values()
                         }
                     };
-                    times.extend(values.iter().map(|value| milliseconds(*value, *unit)));
+                    let unit = epoch_unit(*unit);
+                    times.extend(values.iter().map(|value| unit.milliseconds(*value)));
                 }
                 DataType::Int64 => {
                     let values = array.as_primitive::<Int64Type>().values();
-                    let unit = values.first().map_or(Ok(TimeUnit::Millisecond), |first| {
-                        integer_unit(*first).ok_or_else(|| MarketError::ImplausibleTime {
-                            origin: self.path.display().to_string(),
-                            row: start,
-                            time: Timestamp(*first),
-                        })
-                    })?;
-                    times.extend(values.iter().map(|value| milliseconds(*value, unit)));
+                    let unit = values
+                        .first()
+                        .map_or(Ok(EpochUnit::Milliseconds), |first| {
+                            EpochUnit::of_integer(*first).ok_or_else(|| {
+                                MarketError::ImplausibleTime {
+                                    origin: self.path.display().to_string(),
+                                    row: start,
+                                    time: Timestamp(*first),
+                                }
+                            })
+                        })?;
+                    times.extend(values.iter().map(|value| unit.milliseconds(*value)));
                 }
                 _ => return Err(self.column_type(column, array, TIME_TYPES)),
             }
@@ -285,26 +291,13 @@ fn find(path: &Path, schema: &Schema, column: &'static str) -> Result<usize, Mar
     }
 }
 
-fn milliseconds(value: i64, unit: TimeUnit) -> i64 {
+fn epoch_unit(unit: TimeUnit) -> EpochUnit {
     match unit {
-        TimeUnit::Second => value.saturating_mul(1_000),
-        TimeUnit::Millisecond => value,
-        TimeUnit::Microsecond => value.div_euclid(1_000),
-        TimeUnit::Nanosecond => value.div_euclid(1_000_000),
+        TimeUnit::Second => EpochUnit::Seconds,
+        TimeUnit::Millisecond => EpochUnit::Milliseconds,
+        TimeUnit::Microsecond => EpochUnit::Microseconds,
+        TimeUnit::Nanosecond => EpochUnit::Nanoseconds,
     }
-}
-
-/// The unit in which an integer lies in the years of market data; at most one does.
-fn integer_unit(value: i64) -> Option<TimeUnit> {
-    let units = [
-        TimeUnit::Second,
-        TimeUnit::Millisecond,
-        TimeUnit::Microsecond,
-        TimeUnit::Nanosecond,
-    ];
-    units
-        .into_iter()
-        .find(|unit| Timestamp(milliseconds(value, *unit)).is_plausible())
 }
 
 fn read_bytes(path: &Path) -> Result<Vec<u8>, MarketError> {

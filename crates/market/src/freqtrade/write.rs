@@ -10,11 +10,10 @@ use arrow_ipc::CompressionType;
 use arrow_ipc::writer::{FileWriter, IpcWriteOptions};
 use arrow_schema::{ArrowError, DataType, Field, Schema, TimeUnit};
 use serde_json::json;
-use tempfile::NamedTempFile;
 
 use super::name::escape;
 use super::parse_file_name;
-use crate::{Bars, MarketError};
+use crate::{Bars, MarketError, atomic};
 
 /// Writes bars to a feather file that freqtrade and `pandas.read_feather` read, making its folder.
 ///
@@ -27,28 +26,12 @@ use crate::{Bars, MarketError};
 pub fn write(path: &Path, bars: &Bars) -> Result<(), MarketError> {
     check_name(path, bars)?;
     bars.validate_as(&path.display().to_string())?;
-    let fail = |action| {
-        move |source| MarketError::Io {
-            path: path.to_owned(),
-            action,
-            source,
-        }
-    };
-    let parent = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    std::fs::create_dir_all(parent).map_err(fail("make the folder of"))?;
-    let mut temporary = temporary_in(parent).map_err(fail("write"))?;
+    let mut temporary = atomic::begin(path)?;
     let mut writer = BufWriter::new(temporary.as_file_mut());
-    encode(&mut writer, bars).map_err(|error| fail("write")(into_io(error)))?;
-    writer.flush().map_err(fail("write"))?;
+    encode(&mut writer, bars).map_err(|error| atomic::fail(path, "write")(into_io(error)))?;
+    writer.flush().map_err(atomic::fail(path, "write"))?;
     drop(writer);
-    temporary.as_file().sync_all().map_err(fail("write"))?;
-    temporary
-        .persist(path)
-        .map_err(|error| fail("write")(error.error))?;
-    Ok(())
+    atomic::persist(temporary, path)
 }
 
 /// The name decides what a reader takes the file for, so it has to be true.
@@ -62,20 +45,6 @@ fn check_name(path: &Path, bars: &Bars) -> Result<(), MarketError> {
         path: path.to_owned(),
         reason,
     })
-}
-
-/// Makes a file beside the target with the permissions that a plain new file would have.
-fn temporary_in(parent: &Path) -> std::io::Result<NamedTempFile> {
-    let mut builder = tempfile::Builder::new();
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        builder.permissions(std::fs::Permissions::from_mode(0o666));
-    }
-    builder
-        .prefix(".partial-")
-        .suffix(".tmp")
-        .tempfile_in(parent)
 }
 
 fn into_io(error: ArrowError) -> std::io::Error {

@@ -91,3 +91,21 @@ pub(crate) fn one(name: &str, columns: Columns) -> (tempfile::TempDir, PathBuf) 
 pub(crate) fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
+
+/// The Parquet files made by `python/reference/parquet_fixtures.py`.
+pub(crate) fn parquet_fixtures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/parquet")
+}
+
+/// The development data, or `None` with a note where it is not there.
+#[expect(clippy::print_stderr, reason = "a skipped test has to be seen")]
+pub(crate) fn development_data(part: &str) -> Option<PathBuf> {
+    let root = std::env::var_os("FORETUNE_SHARED_DATA")
+        .map_or_else(|| repository().join("../shared/data"), PathBuf::from);
+    let path = root.join(part);
+    if path.exists() {
+        return Some(path);
+    }
+    eprintln!("skipped: no development data at `{}`", path.display());
+    None
+}

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::common::{columns, feather, repository};
+use crate::common::{columns, development_data, feather, repository};
 use market::freqtrade::{self, CandleKind, read_with_warnings};
 use market::inspect::{Inspection, inspect};
 use market::{MarketError, Timestamp, Warning, sentiment};
@@ -196,19 +196,6 @@ fn a_directory_without_feather_files_is_an_error() {
         "{error}"
     );
     assert!(inspect(&directory.path().join("absent")).is_err());
-}
-
-/// The development data, or `None` with a note where it is not there.
-#[expect(clippy::print_stderr, reason = "a skipped test has to be seen")]
-fn development_data(part: &str) -> Option<PathBuf> {
-    let root = std::env::var_os("FORETUNE_SHARED_DATA")
-        .map_or_else(|| repository().join("../shared/data"), PathBuf::from);
-    let path = root.join(part);
-    if path.exists() {
-        return Some(path);
-    }
-    eprintln!("skipped: no development data at `{}`", path.display());
-    None
 }
 
 fn rows(inspection: &Inspection, name: &str) -> Option<usize> {

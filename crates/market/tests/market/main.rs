@@ -9,4 +9,8 @@ mod freqtrade;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]
+mod ohlcv;
+#[cfg(test)]
 mod validate;
+#[cfg(test)]
+mod wide;
