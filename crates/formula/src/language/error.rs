@@ -9,7 +9,7 @@ use thiserror::Error;
 #[error("{problem}, at column {column}{}", in_line(*.line))]
 pub struct ParseError {
     /// What is wrong.
-    pub problem: Problem,
+    pub problem: Box<Problem>,
     /// The byte of the text at which it begins, from 0.
     pub offset: usize,
     /// The number of bytes that it covers; 0 at the end of the text.
@@ -220,7 +220,7 @@ impl ParseError {
         let rest = &text[start..];
         let source_line = rest.lines().next().unwrap_or_default();
         Self {
-            problem,
+            problem: Box::new(problem),
             offset,
             length,
             line: before.matches('\n').count() + 1,

@@ -6,7 +6,9 @@
 mod build;
 mod error;
 mod expression;
+mod identity;
 mod lexer;
+mod normal;
 mod printer;
 mod syntax;
 #[cfg(test)]
@@ -18,6 +20,7 @@ use std::collections::BTreeMap;
 pub use build::signature;
 pub use error::{Caret, ParseError, Problem};
 pub use expression::Expression;
+pub use identity::{canonical_hash, structure_hash};
 pub use types::LONGEST_WINDOW;
 
 use build::Meaning;

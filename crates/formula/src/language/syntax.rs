@@ -353,12 +353,10 @@ impl<'a> Parser<'a> {
 
     fn hint_after_operand(&self) -> Option<&'static str> {
         match self.token() {
-            Token::Symbol("&") => Some("write `&&`"),
-            Token::Symbol("|") => Some("write `||`"),
+            Token::Symbol("&") | Token::Name("and") => Some("write `&&`"),
+            Token::Symbol("|") | Token::Name("or") => Some("write `||`"),
             Token::Symbol("**") => Some("write `^`"),
             Token::Symbol("=") => Some("write `==` to compare"),
-            Token::Name("and") => Some("write `&&`"),
-            Token::Name("or") => Some("write `||`"),
             Token::End => Some("a parenthesis is not closed"),
             _ => None,
         }

@@ -1,9 +1,5 @@
 //! The canonical notation: what it reads, what it refuses and how, and that
 //! whatever is printed reads back the same.
-#![expect(
-    clippy::unwrap_used,
-    reason = "in a test a failed step is a failed test"
-)]
 
 use proptest::prelude::*;
 
@@ -52,21 +48,21 @@ fn names_bound_by_where_are_replaced_left_to_right() {
         "ts_mean(close, 20) - 2 * ts_std(close - ts_mean(close, 20), 20)",
     );
     assert_eq!(
-        refused("m where m = open, m = close").problem,
+        *refused("m where m = open, m = close").problem,
         Problem::Bound {
             name: "m".into(),
             already: "bound"
         }
     );
     assert_eq!(
-        refused("close where close = open").problem,
+        *refused("close where close = open").problem,
         Problem::Bound {
             name: "close".into(),
             already: "a column"
         }
     );
     let unused = refused("close where m = open");
-    assert_eq!(unused.problem, Problem::Unused { name: "m".into() });
+    assert_eq!(*unused.problem, Problem::Unused { name: "m".into() });
     assert_eq!(unused.offset, 12);
 }
 
@@ -214,7 +210,7 @@ fn kinds() {
         "bring it to one number with a `series_` operator",
     );
     for mixed in ["close + r", "cs_rank(r)"] {
-        assert!(matches!(refused(mixed).problem, Problem::Mixed { .. }));
+        assert!(matches!(*refused(mixed).problem, Problem::Mixed { .. }));
     }
     assert_eq!(
         read("ts_count(ts_delay(close > open, 1), 5)").kind(),
@@ -279,18 +275,18 @@ fn no_text_exhausts_the_stack() {
     for opening in ["(", "-", "!", "log(", "1 ? 2 : ", "2 ^ "] {
         let text = opening.repeat(syntax::MOST_BYTES / opening.len());
         let problem = refused(&text).problem;
-        assert!(matches!(problem, Problem::TooDeep { .. }), "{opening}");
+        assert!(matches!(*problem, Problem::TooDeep { .. }), "{opening}");
     }
     let chain = format!("close{}", " + open".repeat(2_000));
-    assert!(matches!(refused(&chain).problem, Problem::TooDeep { .. }));
+    assert!(matches!(*refused(&chain).problem, Problem::TooDeep { .. }));
     let long = " ".repeat(syntax::MOST_BYTES + 1);
-    assert!(matches!(refused(&long).problem, Problem::TooLong { .. }));
+    assert!(matches!(*refused(&long).problem, Problem::TooLong { .. }));
     let mut doubling = "a40 where a0 = close".to_owned();
     for step in 0..40 {
         doubling.push_str(&format!(", a{} = a{step} + a{step}", step + 1));
     }
     assert!(matches!(
-        refused(&doubling).problem,
+        *refused(&doubling).problem,
         Problem::TooLarge { .. }
     ));
     let mut deepening = "a9 where a0 = close".to_owned();
@@ -299,7 +295,7 @@ fn no_text_exhausts_the_stack() {
         deepening.push_str(&format!(", a{} = {minus}a{step}", step + 1));
     }
     assert!(matches!(
-        refused(&deepening).problem,
+        *refused(&deepening).problem,
         Problem::TooDeep { .. }
     ));
 }

@@ -36,6 +36,15 @@ impl Type {
         domain: None,
     };
 
+    /// The type of what a parameter of a template stands for.
+    pub(super) fn parameter(kind: Kind) -> Self {
+        Self {
+            kind,
+            constant: false,
+            domain: None,
+        }
+    }
+
     pub(super) fn column(name: &str) -> Self {
         let source = fields::named(name).map(|field| field.source);
         let (kind, domain) = match source {
