@@ -116,8 +116,11 @@ fn averages_start_as_stated() {
 fn ties_and_ranks_are_those_of_talib() {
     let x = vec![5.0, 4.0, 4.0, 3.0, 4.0, 2.0];
     let rows = run(named("ts_max_row"), &[3.0], &[x.clone()]);
-    // When the 5 leaves, the older 4 counts; then a new 4 that equals it.
-    assert_eq!(rows[2..], [0.0, 1.0, 4.0, 4.0]);
+    // When the largest leaves, the oldest of its equals counts.
+    assert_eq!(rows[2..], [0.0, 1.0, 2.0, 4.0]);
+    let rows = run(named("ts_max_row"), &[3.0], &[vec![1.0, 4.0, 2.0, 4.0]]);
+    // A new value that equals the largest takes its place.
+    assert_eq!(rows[2..], [1.0, 3.0]);
     let rows = run(named("ts_min_row"), &[3.0], &[x.clone()]);
     assert_eq!(rows[2..], [1.0, 3.0, 3.0, 5.0]);
     let below = run(named("ts_count_below"), &[2.0], &[x.clone()]);
