@@ -10,6 +10,7 @@ writes
     refused/    files that must be refused
     values/     one table of every type in many codecs, encodings and page layouts, and `values.json`:
                 its columns as numbers, `null` for null
+    ticks/      best quotes and trades, and `ticks.json`: what pandas makes of them, bar by bar
     package/    a small `training_package` of two pairs and three splits
     metadata.json  versions and sizes
 
@@ -232,6 +233,76 @@ def write_package(folder, generator):
     (folder / "metadata.json").write_text(json.dumps({"pairs": 2, "features": features}) + "\n")
 
 
+def write_ticks(folder, generator):
+    """Quotes and trades of 100 seconds, with stamps that repeat, on bar boundaries too."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rows, tick = 400, 0.1
+    time = START * 1_000_000 + 7_300_000_000 + np.sort(generator.integers(0, 90_000, rows)) * 1_000_000
+    time[50:53] = time[50]
+    time[200] = time[201] = START * 1_000_000 + 60_000_000_000
+    time = np.sort(time)
+    bid = np.round(61_800 + tick * np.cumsum(generator.integers(-1, 2, rows)), 1)
+    quotes = pd.DataFrame({
+        "local_ns": time + 1_200_000_000, "exchange_ns": time, "bid": bid,
+        "bid_size": np.round(generator.uniform(0.001, 5, rows), 3),
+        "ask": np.round(bid + tick * generator.integers(1, 4, rows), 1),
+        "ask_size": np.round(generator.uniform(0.001, 5, rows), 3)})
+    count = 120
+    when = np.sort(generator.integers(0, 88_000, count)) * 1_000_000 + START * 1_000_000 + 8_000_000_000
+    # A bar of ten seconds without trades.
+    when = when[(when // 10_000_000_000 != when[60] // 10_000_000_000)]
+    count = len(when)
+    trades = pd.DataFrame({
+        "exchange_ns": when, "price": np.round(generator.choice(bid, count), 1),
+        "quantity": np.round(generator.uniform(0.001, 2, count), 3),
+        "buyer_is_maker": generator.random(count) < 0.5})
+    lean = lambda frame, name: pq.write_table(
+        pa.Table.from_pandas(frame, preserve_index=False), folder / name, compression="zstd", **LEAN)
+    lean(quotes, "quotes.parquet")
+    lean(trades, "trades.parquet")
+    # The same trades as other exchanges write them: stamps, and the aggressor as text.
+    lean(pd.DataFrame({"timestamp": pd.to_datetime(when, unit="ns", utc=True), "price": trades["price"],
+                       "amount": trades["quantity"],
+                       "side": np.where(trades["buyer_is_maker"], "sell", "buy")}), "sides.parquet")
+    (folder / "ticks.json").write_text(json.dumps(gathered(quotes, trades, 10_000_000_000)) + "\n")
+
+
+def gathered(quotes, trades, step):
+    """Bars by pandas' grouping; order flow imbalance by its definition in differences and masks."""
+    first = min(quotes["exchange_ns"].min(), trades["exchange_ns"].min()) // step
+    last = max(quotes["exchange_ns"].max(), trades["exchange_ns"].max()) // step
+    grid = np.arange(first, last + 1)
+    signed = trades["quantity"].where(~trades["buyer_is_maker"], -trades["quantity"])
+    paid = trades["price"] * trades["quantity"]
+    bar = trades["exchange_ns"] // step
+    of = lambda column: column.groupby(bar)
+    volume = of(trades["quantity"]).sum()
+    columns = {
+        "open": of(trades["price"]).first(), "high": of(trades["price"]).max(),
+        "low": of(trades["price"]).min(), "close": of(trades["price"]).last(),
+        "volume": volume.reindex(grid, fill_value=0.0), "vwap": of(paid).sum() / volume,
+        "trades": of(trades["price"]).count().reindex(grid, fill_value=0),
+        "signed_volume": of(signed).sum().reindex(grid, fill_value=0.0),
+        "buy_volume": of(signed.clip(lower=0)).sum().reindex(grid, fill_value=0.0),
+        "sell_volume": of((-signed).clip(lower=0)).sum().reindex(grid, fill_value=0.0)}
+    q = quotes.shift(1)
+    flow = ((quotes["bid"] >= q["bid"]) * quotes["bid_size"] - (quotes["bid"] <= q["bid"]) * q["bid_size"].fillna(0)
+            - (quotes["ask"] <= q["ask"]) * quotes["ask_size"] + (quotes["ask"] >= q["ask"]) * q["ask_size"].fillna(0))
+    bar = quotes["exchange_ns"] // step
+    columns["ofi"] = flow.groupby(bar).sum().reindex(grid, fill_value=0.0)
+    for name in ("bid", "ask", "bid_size", "ask_size"):
+        columns[name] = quotes[name].groupby(bar).last().reindex(grid).ffill()
+    columns["microprice"] = ((columns["ask"] * columns["bid_size"] + columns["bid"] * columns["ask_size"])
+                             / (columns["bid_size"] + columns["ask_size"]))
+    # The spread over time, on a grid of milliseconds, in which all stamps lie.
+    wide = (quotes["ask"] - quotes["bid"]).groupby(quotes["exchange_ns"] // 1_000_000).last()
+    every = wide.reindex(np.arange(grid[0] * step // 1_000_000, (grid[-1] + 1) * step // 1_000_000)).ffill()
+    columns["spread"] = every.groupby(every.index * 1_000_000 // step).mean()
+    return {"open_time": [int(value) * step // 1_000_000 for value in grid],
+            **{name: [None if np.isnan(value) else float(value) for value in column.reindex(grid)]
+               for name, column in columns.items()}}
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
@@ -241,6 +312,7 @@ def main():
     write_refused(out / "refused", generator)
     write_values(out / "values", generator)
     write_package(out / "package", generator)
+    write_ticks(out / "ticks", generator)
     files = sorted(path for path in out.rglob("*") if path.is_file() and path != out / "metadata.json")
     metadata = {
         "script": "python/reference/parquet_fixtures.py", "seed": SEED, "python": platform.python_version(),

@@ -174,6 +174,38 @@ pub enum DatasetError {
         /// The digest in the manifest.
         expected: String,
     },
+    /// A feature set cannot be used.
+    #[error("feature set `{file}`: {reason}")]
+    FeatureSet {
+        /// The set or its file.
+        file: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A directory that is neither empty nor a package of features.
+    #[error("`{}` holds something else than a package of features", path.display())]
+    NotAPackage {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// An instrument has no row left after warm-up and targets.
+    #[error(
+        "`{instrument}` has {bars} bars, which leaves no training row after {warm_up} bars of \
+         warm-up and {horizon} of targets"
+    )]
+    TooFewBars {
+        /// The instrument.
+        instrument: String,
+        /// Its bars.
+        bars: usize,
+        /// The longest warm-up of the features.
+        warm_up: usize,
+        /// The longest horizon of the targets.
+        horizon: usize,
+    },
+    /// The work was stopped from outside; nothing was written.
+    #[error("stopped; nothing was written")]
+    Stopped,
     /// The bars are not usable.
     #[error(transparent)]
     Market(#[from] MarketError),
@@ -223,6 +255,10 @@ impl DatasetError {
                  `{{ rsi.text }} ({{ rsi.zone }})`"
                     .to_owned()
             }
+            Self::TooFewBars { .. } => {
+                "give a longer history, fewer horizons, or features with shorter windows".to_owned()
+            }
+            Self::NotAPackage { .. } => "name a new directory, or empty this one".to_owned(),
             Self::NotADataset { .. } => "name a new directory, or empty this one".to_owned(),
             Self::Altered { .. } | Self::Manifest { .. } | Self::Line { .. } => {
                 "build it again with `foretune dataset build`".to_owned()

@@ -20,6 +20,7 @@ mod error;
 mod example;
 mod facts;
 mod labels;
+pub mod package;
 mod pairs;
 mod prompt;
 mod seed;

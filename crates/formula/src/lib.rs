@@ -17,6 +17,7 @@
 //! a horizon.
 
 mod averages;
+pub mod catalogue;
 mod currency;
 mod dispersion;
 pub mod engine;
@@ -30,9 +31,11 @@ mod normal;
 pub mod operators;
 pub mod panel;
 pub mod profile;
+mod statistics;
 pub mod zones;
 
 pub use averages::{Macd, ema, macd};
+pub use catalogue::Catalogue;
 pub use dispersion::{Bollinger, atr, bollinger, percent_b, volatility};
 pub use error::FormulaError;
 pub use indicators::{Gaps, Indicators, VOLATILITY_BARS};

@@ -150,6 +150,64 @@ pub enum MarketError {
         /// What was given and expected.
         reason: String,
     },
+    /// A wide table has no such column.
+    #[error("`{path}` has no column `{column}`")]
+    UnknownColumn {
+        /// The file.
+        path: PathBuf,
+        /// The name or pattern.
+        column: String,
+        /// A column that is named much like it.
+        similar: Option<String>,
+    },
+    /// A directory is no package.
+    #[error("`{path}` has no folder with a `train.parquet`")]
+    NoPackage {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// A best bid is above the best ask.
+    #[error("`{origin}` row {row}: bid {bid} is above ask {ask}")]
+    CrossedQuote {
+        /// Where the quotes come from.
+        origin: String,
+        /// The row.
+        row: usize,
+        /// The bid.
+        bid: f64,
+        /// The ask.
+        ask: f64,
+    },
+    /// A size is negative or not finite.
+    #[error("`{origin}` row {row}: `{column}` is {value}, expected zero or more")]
+    Size {
+        /// Where the ticks come from.
+        origin: String,
+        /// The row.
+        row: usize,
+        /// The column.
+        column: &'static str,
+        /// The value.
+        value: f64,
+    },
+    /// A trade's side is not one.
+    #[error("`{origin}` row {row}: the side is neither buy nor sell")]
+    Side {
+        /// Where the trades come from.
+        origin: String,
+        /// The row.
+        row: usize,
+    },
+    /// Ticks would make more bars than are made.
+    #[error("the ticks span {bars} bars of {timeframe}, more than the {limit} that are made")]
+    TooManyBars {
+        /// The span of a bar.
+        timeframe: Timeframe,
+        /// How many there would be.
+        bars: u64,
+        /// The limit.
+        limit: u64,
+    },
     /// A line of a CSV file is not a bar.
     #[error("`{path}` line {line}: {reason}")]
     CsvLine {
@@ -367,6 +425,9 @@ impl MarketError {
             | Self::OutsideRange { row, .. }
             | Self::Volume { row, .. }
             | Self::Rate { row, .. }
+            | Self::CrossedQuote { row, .. }
+            | Self::Size { row, .. }
+            | Self::Side { row, .. }
             | Self::Spacing { row, .. } => Some(*row),
             _ => None,
         }
@@ -418,6 +479,25 @@ impl MarketError {
                 let names = names.join("`, `");
                 return Some(format!("name the column of the {role} one of `{names}`"));
             }
+            Self::UnknownColumn {
+                similar: Some(similar),
+                ..
+            } => return Some(format!("did you mean `{similar}`?")),
+            Self::UnknownColumn { .. } => {
+                "`foretune data inspect` lists the columns; `*` and `?` stand for letters"
+            }
+            Self::NoPackage { .. } => {
+                "give the directory whose folders are the pairs, such as `training_package` with \
+                 `EURUSD/train.parquet`"
+            }
+            Self::CrossedQuote { .. } | Self::Size { .. } => {
+                "remove the row: nothing is repaired here"
+            }
+            Self::Side { .. } => {
+                "the side is `buy` or `sell`, 1 or -1, of the aggressor; or a column \
+                 `buyer_is_maker` says true or false"
+            }
+            Self::TooManyBars { .. } => "take a longer timeframe, or fewer ticks",
             Self::RepeatedColumn { .. } => "keep one of them, or rename the others",
             Self::BarsFileName { .. } => {
                 "rename it to `<pair>_<timeframe>.parquet` (or `.csv`), such as `EURUSD_M15.parquet` \

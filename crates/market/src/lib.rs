@@ -19,6 +19,7 @@ mod parquet;
 mod resample;
 pub mod sentiment;
 pub mod table;
+pub mod ticks;
 mod time;
 mod timeframe;
 mod validate;

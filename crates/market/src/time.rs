@@ -68,7 +68,6 @@ impl EpochUnit {
     }
 
     /// Converts to Unix nanoseconds; saturates.
-    #[expect(dead_code, reason = "used by ticks, which come next")]
     pub(crate) fn nanoseconds(self, value: i64) -> i64 {
         match self {
             Self::Seconds => value.saturating_mul(1_000_000_000),

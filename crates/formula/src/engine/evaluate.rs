@@ -80,9 +80,20 @@ impl Evaluator {
     /// formula's block on: the formula's index, the first row of the block and
     /// `rows * lanes` values. Formulas come in the order of the graph, blocks in
     /// the order of time.
-    pub fn advance(&mut self, panel: &Panel, mut give: impl FnMut(usize, usize, &[f64])) {
-        while self.next < panel.rows() {
-            let rows = self.next..panel.rows().min(self.next + ROWS);
+    pub fn advance(&mut self, panel: &Panel, give: impl FnMut(usize, usize, &[f64])) {
+        self.advance_to(panel, panel.rows(), give);
+    }
+
+    /// The same up to a row of the panel, which is not included.
+    pub fn advance_to(
+        &mut self,
+        panel: &Panel,
+        end: usize,
+        mut give: impl FnMut(usize, usize, &[f64]),
+    ) {
+        let end = end.min(panel.rows());
+        while self.next < end {
+            let rows = self.next..end.min(self.next + ROWS);
             self.block(panel, rows.clone(), &mut give);
             self.next = rows.end;
         }

@@ -9,6 +9,7 @@ mod lanes;
 mod moments;
 mod plan;
 mod recursive;
+mod series;
 mod sorted;
 
 pub(crate) use cross::{Across, Among, CrossRank};
@@ -20,4 +21,5 @@ pub use kernel::{ByLane, ByRow, Input, Kernel, by_lane, by_row, by_window, known
 pub(crate) use moments::{Covariance, Line, Pair, Trend, Variance};
 pub use plan::{Plan, Request};
 pub(crate) use recursive::{Cumulative, Exponential, Kept, Since, When};
+pub use series::{SeriesError, SeriesInputs, evaluate_series};
 pub(crate) use sorted::Quantile;

@@ -5,6 +5,7 @@
 //! subtree share its node, also across conventions that do not touch it.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
 
 use crate::language::{self, Expression, Notation};
 use crate::operators::{Axis, Call, Computation, Kind, Operator};
@@ -94,6 +95,47 @@ impl Plan {
     /// data without holes.
     pub fn warm_up(&self, index: usize) -> usize {
         self.warm_up[self.roots[index]]
+    }
+
+    /// Returns the number of formulas.
+    pub fn formulas(&self) -> usize {
+        self.roots.len()
+    }
+
+    /// Cuts the formulas into at most `count` runs of about equal work: operators
+    /// not yet met in the same run.
+    pub fn shares(&self, count: usize) -> Vec<Range<usize>> {
+        let mut seen = vec![false; self.nodes.len()];
+        let works: Vec<usize> = self
+            .roots
+            .iter()
+            .map(|&root| 1 + self.mark(root, &mut seen))
+            .collect();
+        let total: usize = works.iter().sum();
+        let mut shares = Vec::new();
+        let (mut start, mut done) = (0, 0);
+        for (formula, work) in works.iter().enumerate() {
+            done += work;
+            let wanted = (shares.len() + 1) * total / count.max(1);
+            if done >= wanted || formula + 1 == works.len() {
+                shares.push(start..formula + 1);
+                start = formula + 1;
+            }
+        }
+        shares
+    }
+
+    /// Marks a node and what it needs; returns how many were new.
+    fn mark(&self, node: usize, seen: &mut [bool]) -> usize {
+        if std::mem::replace(&mut seen[node], true) {
+            return 0;
+        }
+        match &self.nodes[node] {
+            Node::Operator { inputs, .. } => {
+                1 + inputs.iter().map(|&input| self.mark(input, seen)).sum::<usize>()
+            }
+            _ => 0,
+        }
     }
 
     /// Returns the number of operators to compute, and the number asked for

@@ -157,7 +157,7 @@ fn placeholder(parameter: &str) -> String {
 
 /// Returns the formula that `operator` stands for, its constants filled in and its
 /// other parameters columns called `{x}`.
-pub(super) fn template(
+pub(crate) fn template(
     operator: &'static Operator,
     constants: &[f64],
     profile: &Profile,

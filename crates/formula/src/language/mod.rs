@@ -19,7 +19,9 @@ use std::collections::BTreeMap;
 
 pub use build::signature;
 pub use error::{Caret, ParseError, Problem};
+pub(crate) use error::{nearest, suggestion};
 pub use expression::Expression;
+pub(crate) use identity::template;
 pub use identity::{canonical_hash, structure_hash};
 pub use types::LONGEST_WINDOW;
 

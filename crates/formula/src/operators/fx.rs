@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use market::Instrument;
 
-use super::{Axis, Call, Computation, Kind, Operator, no_convention, no_warm_up, takes};
+use super::{Axis, Call, Computation, Kind, Operator, Parameter, no_convention, no_warm_up, takes};
 use crate::engine::{ByLane, ByRow, Kernel, by_lane, by_row, known};
 
 use Kind::{Condition, Values, Window};
@@ -200,6 +200,9 @@ impl ByLane<2> for Seasonal {
     }
 }
 
+const X: &[Parameter] = &[takes("x", Values)];
+const CONDITION_X: &[Parameter] = &[takes("condition", Condition), takes("x", Values)];
+
 const fn across_pairs(
     name: &'static str,
     meaning: &'static str,
@@ -208,7 +211,7 @@ const fn across_pairs(
     Operator {
         name,
         axis: Axis::CrossSection,
-        parameters: &[takes("x", Values)],
+        parameters: X,
         gives: Values,
         meaning,
         computation: Computation::Kernel {
@@ -226,7 +229,7 @@ const fn since(
 ) -> Operator {
     Operator {
         axis: Axis::Time,
-        parameters: &[takes("condition", Condition), takes("x", Values)],
+        parameters: CONDITION_X,
         ..across_pairs(name, meaning, make)
     }
 }

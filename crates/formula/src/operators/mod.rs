@@ -9,10 +9,13 @@
 
 pub(crate) mod arithmetic;
 pub(crate) mod cross_section;
+pub(crate) mod distributions;
 pub(crate) mod fx;
 pub(crate) mod microstructure;
 pub(crate) mod recursive;
 pub(crate) mod talib;
+pub(crate) mod series;
+pub(crate) mod statistics;
 pub(crate) mod time;
 
 use std::fmt;
@@ -142,6 +145,9 @@ static TABLES: &[&[Operator]] = &[
     recursive::OPERATORS,
     cross_section::OPERATORS,
     talib::OPERATORS,
+    distributions::OPERATORS,
+    series::OPERATORS,
+    statistics::OPERATORS,
     fx::OPERATORS,
     microstructure::OPERATORS,
 ];

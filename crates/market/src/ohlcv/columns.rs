@@ -6,6 +6,7 @@
 use std::path::Path;
 
 use crate::MarketError;
+use crate::parquet::ParquetFile;
 
 /// Stamps of rows; `__index_level_0__` is what pandas calls an index without a name.
 pub(crate) const TIME: &[&str] = &[
@@ -52,6 +53,12 @@ impl<'a> Names<'a> {
             path,
             names: names.collect(),
         }
+    }
+
+    /// Takes the names of a Parquet file.
+    pub(crate) fn of(file: &'a ParquetFile) -> Self {
+        let names = file.columns().iter().map(|column| column.name.clone());
+        Self::new(file.path(), names)
     }
 
     /// Returns every column of a role, the most usual name first.

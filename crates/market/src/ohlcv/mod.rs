@@ -19,7 +19,9 @@ use crate::{Bars, MarketError, Timeframe, Timestamp, Warning};
 
 pub use name::{BarsFile, discover, instrument, parse_file_name};
 
+pub(crate) use columns::{Names, TIME};
 pub(crate) use name::is_parquet;
+pub(crate) use parquet::{check_rows, numbers, times};
 
 /// The most rows that are read from one file, as many as from a feather file.
 pub(crate) const LARGEST_TABLE: u64 = 64 << 20;

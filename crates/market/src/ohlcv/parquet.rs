@@ -12,10 +12,7 @@ use crate::time::EpochUnit;
 pub(super) fn read(path: &Path) -> Result<Table, MarketError> {
     let file = ParquetFile::open(path)?;
     check_rows(&file)?;
-    let names = Names::new(
-        path,
-        file.columns().iter().map(|column| column.name.clone()),
-    );
+    let names = Names::of(&file);
     let time = time_column(&file, &names)?;
     let prices = [
         names.one("opening price", OPEN)?,
@@ -44,7 +41,7 @@ pub(super) fn read(path: &Path) -> Result<Table, MarketError> {
 }
 
 /// Refuses files that would not fit into memory.
-pub(super) fn check_rows(file: &ParquetFile) -> Result<(), MarketError> {
+pub(crate) fn check_rows(file: &ParquetFile) -> Result<(), MarketError> {
     if file.rows() <= LARGEST_TABLE {
         return Ok(());
     }

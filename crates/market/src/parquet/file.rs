@@ -13,7 +13,7 @@ use super::footer::{self, Footer};
 use super::pages::Pages;
 use super::thrift::Malformed;
 use super::values::{
-    Boolean, Decoded, Double, FixedDecimal, Float, Int32, Int64, Plain, Stamp96, decode,
+    Boolean, Decoded, Double, FixedDecimal, Float, Int32, Int64, Plain, Stamp96, Words, decode,
 };
 use crate::MarketError;
 use crate::time::EpochUnit;
@@ -156,7 +156,6 @@ impl ParquetFile {
     }
 
     /// Reads a column of numbers of one row group as 32-bit floats.
-    #[expect(dead_code, reason = "used by wide tables, which come next")]
     pub(crate) fn floats(&self, group: usize, column: usize) -> Result<Decoded<f32>, MarketError> {
         match &self.footer.columns[column].column_type {
             ColumnType::Float => self.read(group, column, &Float),
@@ -186,6 +185,24 @@ impl ParquetFile {
             ColumnType::Date => self.map(group, column, &Int32, |day| i64::from(day) * 86_400_000),
             _ => Err(self.column_type(column, "a timestamp or int64")),
         }
+    }
+
+    /// Reads a column of texts of all row groups, each turned into a number; a null is NaN.
+    pub(crate) fn all_words(
+        &self,
+        column: usize,
+        number: impl Fn(&[u8]) -> f64,
+    ) -> Result<Vec<f64>, MarketError> {
+        if self.footer.columns[column].column_type != ColumnType::Text {
+            return Err(self.column_type(column, "string"));
+        }
+        let words = Words(number);
+        let mut numbers = Vec::new();
+        for group in 0..self.footer.groups.len() {
+            let read = self.read(group, column, &words)?;
+            numbers.extend(read.values);
+        }
+        Ok(numbers)
     }
 
     /// Returns the unit of what [`ParquetFile::integers`] reads, unless they are plain integers.

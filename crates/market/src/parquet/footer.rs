@@ -19,7 +19,6 @@ pub(crate) struct Footer {
     /// The row groups, each with a chunk per column.
     pub(crate) groups: Vec<Group>,
     /// Texts stored beside the data, such as `pandas`.
-    #[expect(dead_code, reason = "read by wide tables, which come next")]
     pub(crate) notes: Vec<(String, String)>,
 }
 

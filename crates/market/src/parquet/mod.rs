@@ -20,3 +20,4 @@ mod values;
 pub use column::{Column, ColumnType};
 
 pub(crate) use file::ParquetFile;
+pub(crate) use values::Decoded;

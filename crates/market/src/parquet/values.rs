@@ -12,7 +12,7 @@ use super::thrift::Malformed;
 
 /// The values of a column, one per row.
 pub(crate) struct Decoded<T> {
-    /// The values; a null's place holds the default.
+    /// The values; a null's place holds anything.
     pub(crate) values: Vec<T>,
     /// Which rows are not null, where any is.
     pub(crate) valid: Option<Vec<bool>>,
@@ -32,6 +32,11 @@ pub(super) trait Plain {
     /// Returns the value of an integer, for the types that are written as packed deltas.
     fn integer(&self, _value: i64) -> Option<Self::Value> {
         None
+    }
+
+    /// What stands in a null's place.
+    fn missing(&self) -> Self::Value {
+        Self::Value::default()
     }
 
     /// Appends `count` plain values.
@@ -122,7 +127,7 @@ impl Data<'_> {
         let mut dense = dense.into_iter();
         column.values.extend(valid.iter().map(|valid| {
             let value = if *valid { dense.next() } else { None };
-            value.unwrap_or_default()
+            value.unwrap_or_else(|| plain.missing())
         }));
         let all = column.valid.get_or_insert_with(Vec::new);
         all.resize(start, true);
@@ -305,6 +310,37 @@ impl Plain for FixedDecimal {
         bytes
             .iter()
             .fold(start, |value, byte| value << 8 | i128::from(*byte)) as f64
+    }
+}
+
+/// Texts behind their lengths, each turned into a number. No more of them is kept.
+pub(super) struct Words<F>(pub(super) F);
+
+impl<F: Fn(&[u8]) -> f64> Plain for Words<F> {
+    type Value = f64;
+
+    /// The least that a text takes.
+    fn width(&self) -> usize {
+        4
+    }
+
+    fn read(&self, bytes: &[u8]) -> f64 {
+        (self.0)(bytes)
+    }
+
+    fn missing(&self) -> f64 {
+        f64::NAN
+    }
+
+    fn plain(&self, mut bytes: &[u8], count: usize, out: &mut Vec<f64>) -> Result<(), String> {
+        for _ in 0..count {
+            let (length, rest) = bytes.split_first_chunk::<4>().ok_or_else(|| short(count))?;
+            let length = u32::from_le_bytes(*length) as usize;
+            let (text, rest) = rest.split_at_checked(length).ok_or_else(|| short(count))?;
+            out.push(self.read(text));
+            bytes = rest;
+        }
+        Ok(())
     }
 }
 

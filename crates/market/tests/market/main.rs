@@ -11,6 +11,10 @@ mod hostile;
 #[cfg(test)]
 mod ohlcv;
 #[cfg(test)]
+mod table;
+#[cfg(test)]
+mod ticks;
+#[cfg(test)]
 mod validate;
 #[cfg(test)]
 mod wide;
