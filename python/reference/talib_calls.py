@@ -71,7 +71,7 @@ def ids(family):
 
 def split(identifier):
     """Returns TA-Lib's function, its set parameters and the output's index."""
-    words = identifier.removeprefix("talib.").split("_")
+    words = identifier.split(".", 1)[1].split("_")
     known = set(talib.get_functions())
     length = max(n for n in range(1, len(words) + 1) if "_".join(words[:n]) in known)
     function, rest = "_".join(words[:length]), words[length:]
