@@ -172,7 +172,8 @@ fn compare(values: &[f64], case: &Case, segment: usize) -> Result<f64, String> {
         let rows = (index * segment).max(case.begin)..((index + 1) * segment).min(values.len());
         let known = rows.filter(|row| !values[*row].is_nan());
         let sum: f64 = known.map(|row| weight(row) * values[row]).sum();
-        worst = worst.max((sum - expected).abs() / scale / segment as f64);
+        // Not divided by the number of rows: each single value must be within.
+        worst = worst.max((sum - expected).abs() / scale);
     }
     Ok(worst)
 }
