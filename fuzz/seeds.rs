@@ -17,6 +17,16 @@ mod entry;
 
 const TEMPLATE: &str = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content | trim }}<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}";
 
+/// Files that another library wrote: bars, trades with texts, and every type in split streams and
+/// deltas, in dictionaries and in run lengths.
+const PARQUET: [(&str, &str); 5] = [
+    ("dates", "bars/XAUUSD.parquet"),
+    ("sides", "ticks/sides.parquet"),
+    ("deltas", "values/zstd-split-deltas.parquet"),
+    ("dictionary", "values/snappy-dictionary.parquet"),
+    ("runs", "values/none-v2-runs.parquet"),
+];
+
 fn main() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus");
     let put = |target: &str, name: &str, bytes: &[u8]| {
@@ -98,6 +108,18 @@ fn main() {
         "feather",
         "lz4",
         &fs::read(at("BTC_USDT-1h.feather")).unwrap(),
+    );
+    let market =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/market/tests/fixtures/parquet");
+    for (name, file) in PARQUET {
+        put("parquet", name, &fs::read(market.join(file)).unwrap());
+    }
+    put("bars_csv", "plain", b"time,open,high,low,close,volume\n2025-02-16 22:00:00,1.1,1.3,1.0,1.2,7\n2025-02-16 22:15:00,1.2,1.4,1.1,1.3,8\n");
+    put("bars_csv", "metatrader", b"<DATE>\t<TIME>\t<OPEN>\t<HIGH>\t<LOW>\t<CLOSE>\t<TICKVOL>\n2025.02.16\t22:00:00\t1.1\t1.3\t1.0\t1.2\t67\n");
+    put(
+        "bars_csv",
+        "epoch",
+        b"Date;Close;Low;High;Open\r\n1739743200;1.2;1.0;1.3;1.1\r\n1739744100;1.3;1.1;1.4;1.2\r\n",
     );
     let csv = "timestamp,value,classification\n1517443200,30,Fear\n1517529600,15,Extreme Fear\n";
     put("sentiment_csv", "seconds", csv.as_bytes());

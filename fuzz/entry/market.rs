@@ -2,7 +2,8 @@
 
 mod scratch;
 
-use market::{freqtrade, sentiment};
+use market::table::WideReader;
+use market::{freqtrade, ohlcv, sentiment, ticks};
 use scratch::with_files;
 
 /// A candle file of freqtrade.
@@ -13,6 +14,45 @@ pub(crate) fn feather(bytes: &[u8]) {
             Ok((bars, _)) => {
                 let _ = (bars.gaps(), bars.validate());
             }
+            Err(error) => {
+                let _ = (error.to_string(), error.hint());
+            }
+        },
+    );
+}
+
+/// A Parquet file, as bars, as ticks and as a wide table.
+pub(crate) fn parquet(bytes: &[u8]) {
+    with_files(&[("EURUSD_M15.parquet", bytes)], |path| {
+        let path = path.join("EURUSD_M15.parquet");
+        if let Err(error) = ohlcv::read(&path) {
+            let _ = (error.to_string(), error.hint());
+        }
+        let second = "1s".parse();
+        if let (Ok(file), Ok(second)) = (ticks::read(&path), second) {
+            let _ = match &file {
+                ticks::TickFile::Quotes(quotes, _) => ticks::aggregate(None, Some(quotes), second),
+                ticks::TickFile::Trades(trades, _) => ticks::aggregate(Some(trades), None, second),
+            };
+        }
+        let Ok(reader) = WideReader::open(&path) else {
+            return;
+        };
+        let _ = (reader.period(), reader.select(&["*", "!a*"]));
+        for group in 0..reader.groups() {
+            for column in 0..reader.columns().len() {
+                let _ = (reader.floats(group, column), reader.numbers(group, column));
+            }
+        }
+    });
+}
+
+/// Bars as CSV.
+pub(crate) fn bars_csv(bytes: &[u8]) {
+    with_files(
+        &[("EURUSD_M15.csv", bytes)],
+        |path| match ohlcv::read_contents(&path.join("EURUSD_M15.csv")) {
+            Ok(contents) => assert!(!contents.bars.is_empty()),
             Err(error) => {
                 let _ = (error.to_string(), error.hint());
             }

@@ -89,6 +89,16 @@ pub static FIELDS: &[Field] = &[
         "the mean return of all instruments",
     ),
     field(
+        "market_close",
+        Derived("ts_cumprod(1 + market)"),
+        "the close of a market index that starts at 1 and earns the mean return of all instruments",
+    ),
+    field(
+        "market_open",
+        Derived("market_close / (1 + cs_mean(close / open - 1))"),
+        "the open of the market index: its close without the mean return inside the bar",
+    ),
+    field(
         "minute_of_day",
         Clock,
         "minutes since midnight UTC at the bar's close",

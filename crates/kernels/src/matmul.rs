@@ -82,10 +82,10 @@ impl<'a> Mat<'a> {
 /// A writable view of an f32 matrix with unit column stride.
 #[derive(Debug)]
 pub struct MatMut<'a> {
-    data: &'a mut [f32],
-    rows: usize,
-    cols: usize,
-    row_stride: usize,
+    pub(crate) data: &'a mut [f32],
+    pub(crate) rows: usize,
+    pub(crate) cols: usize,
+    pub(crate) row_stride: usize,
 }
 
 impl<'a> MatMut<'a> {
@@ -144,7 +144,6 @@ unsafe impl<T> Send for Shared<T> {}
 unsafe impl<T> Sync for Shared<T> {}
 
 impl<T: Copy> Shared<T> {
-    #[cfg(test)]
     pub(crate) fn new(pointer: T) -> Self {
         Self(pointer)
     }
@@ -236,20 +235,10 @@ pub fn matmul_weight(
                 bf16::product(unit, target, write, a, right);
             }
         }
-        Right::Dense(b) if slender => matmul_parallel(c, write, 1.0, a, b),
-        Right::Frozen(weight, Side::Transposed) if slender => {
-            let pointer = Shared(c.data.as_mut_ptr());
-            let row_stride = c.row_stride;
-            slender::chunks(weight.rows())
-                .into_par_iter()
-                .for_each(|rows| {
-                    // SAFETY: `check` above bounds the result; every task has columns of its own.
-                    #[expect(unsafe_code, reason = "disjoint columns of one borrowed matrix")]
-                    unsafe {
-                        slender::outputs(pointer.get(), row_stride, rows, write, a, weight);
-                    }
-                });
+        _ if slender && side == Side::Transposed && a.col_stride == 1 => {
+            slender::product(c, write, a, weight);
         }
+        Right::Dense(b) if slender => matmul_parallel(c, write, 1.0, a, b),
         right => return tiled(c, write, 1.0, a, right, extra),
     }
     if let Some((left, right)) = extra {

@@ -2,6 +2,7 @@
 //! piece while it is packed.
 
 use crate::matmul::Mat;
+pub use crate::stored::Form;
 use std::ops::Range;
 
 /// A frozen matrix [rows, cols] that can decode any part of a row to f32; it may store its values
@@ -24,6 +25,13 @@ pub trait Weight: Sync {
 
     /// Returns the values row-major where they lie in memory as f32.
     fn dense(&self) -> Option<&[f32]>;
+
+    /// Returns the bytes of row `row` and how they hold its values, where products of few rows can
+    /// take them as they are. All values are finite.
+    fn stored(&self, row: usize) -> Option<(Form, &[u8])> {
+        let _ = row;
+        None
+    }
 }
 
 /// Which way round a weight W [outputs, inputs] enters a product.

@@ -67,11 +67,10 @@ impl Strips {
             for (i, k) in ks.clone().enumerate() {
                 let row = &b.data[k * b.row_stride..][..self.cols.end];
                 // Rows are too short and too far apart for the machine to foresee them.
-                prefetch(
-                    b.data,
-                    (k + AHEAD) * b.row_stride + self.cols.start,
-                    self.cols.len(),
-                );
+                let ahead = (k + AHEAD) * b.row_stride + self.cols.start;
+                if let Some(values) = b.data.get(ahead..ahead + self.cols.len()) {
+                    prefetch(values, 0);
+                }
                 self.put_row(panels, top + i, &row[self.cols.start..]);
             }
             return;
@@ -152,24 +151,21 @@ impl Strips {
     }
 }
 
-/// Asks for `count` values of `data` from `first` on to be brought near; does nothing where they lie
-/// outside, or where there is no such instruction.
+/// Asks for as much memory as `values` takes, `ahead` bytes after it, to be brought near; does nothing
+/// where there is no such instruction.
 #[inline(always)]
-fn prefetch(data: &[f32], first: usize, count: usize) {
+pub(crate) fn prefetch<T>(values: &[T], ahead: usize) {
     #[cfg(target_arch = "x86_64")]
-    if let Some(values) = data.get(first..first + count) {
-        for line in values.chunks(16) {
-            // SAFETY: the address is that of a value in the slice; the instruction changes nothing.
-            #[expect(unsafe_code, reason = "a hint to the cache")]
-            unsafe {
-                std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T1 }>(
-                    line.as_ptr().cast(),
-                );
-            }
+    for line in (0..size_of_val(values)).step_by(64) {
+        let address = values.as_ptr().cast::<i8>().wrapping_add(ahead + line);
+        // SAFETY: the instruction reads nothing and never faults, whatever the address.
+        #[expect(unsafe_code, reason = "a hint to the cache")]
+        unsafe {
+            std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T1 }>(address);
         }
     }
     #[cfg(not(target_arch = "x86_64"))]
-    let _ = (data, first, count);
+    let _ = (values, ahead);
 }
 
 /// Copies rows `ks` and columns `cols` of `b` into `panel` [ks.len()][width], zeros to the right.

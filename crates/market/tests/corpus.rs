@@ -1,4 +1,4 @@
-//! The seeds of the fuzz targets for candles and sentiment (`fuzz/corpus`), whole and damaged, on stable Rust:
+//! The seeds of the fuzz targets for bars, ticks, wide tables and sentiment (`fuzz/corpus`), whole and damaged, on stable Rust:
 //! none may panic.
 #![expect(
     clippy::unwrap_used,
@@ -16,6 +16,16 @@ use seeds::replay;
 #[test]
 fn feather() {
     replay("feather", entry::feather);
+}
+
+#[test]
+fn parquet() {
+    replay("parquet", entry::parquet);
+}
+
+#[test]
+fn bars_csv() {
+    replay("bars_csv", entry::bars_csv);
 }
 
 #[test]

@@ -387,8 +387,10 @@ impl Decoder {
         batch: &Batch,
         rows: &[usize],
     ) -> Result<Vec<f32>, ModelError> {
-        let x = self.forward(lora.map(Adapted::plain), batch, Keep::Nothing)?;
-        Ok(self.row_logits(&x, rows))
+        inside(|| {
+            let x = self.forward(lora.map(Adapted::plain), batch, Keep::Nothing)?;
+            Ok(self.row_logits(&x, rows))
+        })
     }
 
     /// As [`Self::logits`], with keys and values in `cache`.
@@ -402,8 +404,10 @@ impl Decoder {
         cache: &mut KeyValueCache,
         rows: &[usize],
     ) -> Result<Vec<f32>, ModelError> {
-        let x = self.forward(lora.map(Adapted::plain), batch, Keep::Cache(cache))?;
-        Ok(self.row_logits(&x, rows))
+        inside(|| {
+            let x = self.forward(lora.map(Adapted::plain), batch, Keep::Cache(cache))?;
+            Ok(self.row_logits(&x, rows))
+        })
     }
 
     fn row_logits(&self, x: &[f32], rows: &[usize]) -> Vec<f32> {
@@ -428,4 +432,10 @@ impl Decoder {
         }
         Ok(())
     }
+}
+
+/// Runs a forward pass on a thread of the pool: sharing work from outside would put the caller to
+/// sleep and wake it again for each of hundreds of products, which costs as much as a token's arithmetic.
+fn inside<R: Send>(pass: impl FnOnce() -> R + Send) -> R {
+    rayon::scope(|_| pass())
 }

@@ -3,10 +3,11 @@
 
 use crate::ModelError;
 use kernels::nf4::decode_nibbles;
-use kernels::operand::Weight;
+use kernels::operand::{Form, Weight};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
+use weights::gguf::TensorType;
 use weights::{BaseModel, NF4, NF4_BLOCK, Nf4Matrix, StoredMatrix};
 
 /// Rows checked by one task.
@@ -166,6 +167,31 @@ impl Weight for Frozen {
             _ => None,
         }
     }
+
+    fn stored(&self, row: usize) -> Option<(Form, &[u8])> {
+        match self {
+            // Values were found finite when the matrix was read.
+            Self::Stored(matrix) => Some((form(matrix.tensor_type())?, matrix.row_bytes(row))),
+            _ => None,
+        }
+    }
+}
+
+/// Returns the form in which products of few rows take a tensor type; types without one are decoded
+/// row by row.
+fn form(tensor_type: TensorType) -> Option<Form> {
+    Some(match tensor_type {
+        TensorType::F32 => Form::F32,
+        TensorType::F16 => Form::F16,
+        TensorType::BF16 => Form::Bf16,
+        TensorType::Q4_0 => Form::Q4_0,
+        TensorType::Q4_1 => Form::Q4_1,
+        TensorType::Q8_0 => Form::Q8_0,
+        TensorType::Q4_K => Form::Q4_K,
+        TensorType::Q5_K => Form::Q5_K,
+        TensorType::Q6_K => Form::Q6_K,
+        _ => return None,
+    })
 }
 
 /// Decodes part of a row, whole blocks by the fast way.

@@ -108,8 +108,8 @@ fn resolve(entry: &str, catalogue: &Catalogue) -> Result<Vec<Feature>, String> {
         let found: Vec<Feature> = catalogue
             .entries()
             .iter()
-            .filter(|entry| market::table::glob::matches(id, &entry.id))
-            .filter(|entry| !entry.is_scalar())
+            .filter(|entry| market::table::matches(id, &entry.id))
+            .filter(|entry| !entry.needs.series)
             .map(|entry| of_entry(entry, column_name(&entry.id)))
             .collect();
         if found.is_empty() {

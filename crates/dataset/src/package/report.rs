@@ -143,8 +143,7 @@ impl Tally {
 
     /// Returns the smallest and largest value.
     pub(crate) fn range(&self) -> Option<(f64, f64)> {
-        (self.smallest <= self.largest)
-            .then(|| (f64::from(self.smallest), f64::from(self.largest)))
+        (self.smallest <= self.largest).then(|| (f64::from(self.smallest), f64::from(self.largest)))
     }
 
     pub(crate) fn degenerate(&self) -> Option<String> {
@@ -159,7 +158,11 @@ impl Tally {
 }
 
 fn share(part: u64, whole: u64) -> f64 {
-    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
+    if whole == 0 {
+        0.0
+    } else {
+        part as f64 / whole as f64
+    }
 }
 
 #[cfg(test)]
@@ -176,7 +179,10 @@ mod tests {
         check(&[1.0, 2.0, 3.0], None);
         check(&[2.0, 2.0], Some("constant"));
         check(&[f32::NAN, f32::NAN], Some("never known"));
-        check(&[f32::NAN, f32::NAN, 1.0, 2.0, f32::NAN], Some("mostly unknown"));
+        check(
+            &[f32::NAN, f32::NAN, 1.0, 2.0, f32::NAN],
+            Some("mostly unknown"),
+        );
         let mut slow = vec![1.0; 1000];
         slow[0] = 2.0;
         check(&slow, Some("hardly ever moves"));

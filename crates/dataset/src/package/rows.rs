@@ -79,9 +79,15 @@ mod tests {
             let first = bars[rows.start] as usize;
             let last_target = bars[rows.end - 1 + 50] as usize;
             assert!(last_target < bounds[part + 1], "part {part}");
-            assert!(bars[rows.end + 50] as usize >= bounds[part + 1], "part {part}");
+            assert!(
+                bars[rows.end + 50] as usize >= bounds[part + 1],
+                "part {part}"
+            );
             let earliest = if part == 0 { 60 } else { bounds[part] + 50 };
-            assert!(first >= earliest && first <= earliest + 1, "part {part}: {first}");
+            assert!(
+                first >= earliest && first <= earliest + 1,
+                "part {part}: {first}"
+            );
         }
         // A part too short for one target is empty, not an error.
         let far = PackageSettings {

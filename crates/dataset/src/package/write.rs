@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
+use std::io::Read;
 use std::ops::{ControlFlow, Range};
 use std::path::Path;
 
@@ -76,8 +77,7 @@ pub fn write_package(
         let old = staging.path().join("old");
         fs::rename(directory, &old).map_err(DatasetError::io("replace", directory))?;
     }
-    fs::rename(&fresh, directory)
-        .map_err(DatasetError::io("rename a directory to", directory))?;
+    fs::rename(&fresh, directory).map_err(DatasetError::io("rename a directory to", directory))?;
     Ok(sheet)
 }
 
@@ -117,7 +117,8 @@ impl<'a> Work<'a> {
         let closes = (0..instruments.len())
             .map(|lane| {
                 let rows = panel.bars_of(lane).iter();
-                rows.map(|&row| close[row as usize * lanes + lane]).collect()
+                rows.map(|&row| close[row as usize * lanes + lane])
+                    .collect()
             })
             .collect();
         let work = Self {
@@ -167,7 +168,9 @@ impl<'a> Work<'a> {
         let mut columns = vec![0.0_f32; self.features.len() * pairs * self.settings.group_rows];
         let mut sheets: Vec<BTreeMap<String, PartSheet>> = vec![BTreeMap::new(); pairs];
         let mut done = 0;
-        let total = (0..pairs).map(|lane| self.panel.bars_of(lane).len() as u64).sum();
+        let total = (0..pairs)
+            .map(|lane| self.panel.bars_of(lane).len() as u64)
+            .sum();
         for (part, name) in PARTS.iter().enumerate() {
             let mut writers: Vec<Option<WideWriter>> = (0..pairs)
                 .map(|lane| self.writer(directory, lane, part))
@@ -239,7 +242,12 @@ impl<'a> Work<'a> {
             ..WideOptions::default()
         };
         let path = folder.join(format!("{}.parquet", PARTS[part]));
-        Ok(Some(WideWriter::create(&path, "timestamp", &columns, &options)?))
+        Ok(Some(WideWriter::create(
+            &path,
+            "timestamp",
+            &columns,
+            &options,
+        )?))
     }
 
     /// Fills the columns of one group of rows: feature by feature, instrument by
@@ -282,11 +290,14 @@ impl<'a> Work<'a> {
         let pairs = self.folders.len();
         let capacity = self.settings.group_rows;
         let columns = columns.par_chunks_exact(pairs * capacity);
-        tallies.par_iter_mut().zip(columns).for_each(|(tally, columns)| {
-            for (lane, column) in columns.chunks_exact(capacity).enumerate() {
-                tally.take(&column[..group.rows[lane].len()]);
-            }
-        });
+        tallies
+            .par_iter_mut()
+            .zip(columns)
+            .for_each(|(tally, columns)| {
+                for (lane, column) in columns.chunks_exact(capacity).enumerate() {
+                    tally.take(&column[..group.rows[lane].len()]);
+                }
+            });
     }
 
     fn write_group(
@@ -312,7 +323,12 @@ impl<'a> Work<'a> {
             .collect();
         let directions: Vec<Vec<i8>> = returns
             .iter()
-            .map(|returns| returns.iter().map(|&change| i8::from(change > 0.0)).collect())
+            .map(|returns| {
+                returns
+                    .iter()
+                    .map(|&change| i8::from(change > 0.0))
+                    .collect()
+            })
             .collect();
         let mut values: Vec<WideValues<'_>> = (0..self.features.len())
             .map(|feature| {
@@ -383,7 +399,10 @@ impl<'a> Work<'a> {
                 .to_owned(),
             warm_up_bars: self.warm_up,
             embargo_bars: self.settings.embargo(),
-            cuts: self.bounds[1..3].iter().filter_map(|&row| cut(row)).collect(),
+            cuts: self.bounds[1..3]
+                .iter()
+                .filter_map(|&row| cut(row))
+                .collect(),
             rows: rows.map(|part| part.rows).sum(),
             inputs,
             features: self.feature_reports(tallies),
@@ -458,7 +477,11 @@ impl Group {
 /// Returns the value as it is stored; what `f32` cannot hold is unknown.
 fn narrow(value: f64) -> f32 {
     let narrowed = value as f32;
-    if narrowed.is_finite() { narrowed } else { f32::NAN }
+    if narrowed.is_finite() {
+        narrowed
+    } else {
+        f32::NAN
+    }
 }
 
 /// Returns the folder of an instrument: `EURUSD` of `EUR/USD`.
@@ -473,8 +496,21 @@ fn folder(instrument: &str) -> String {
 fn digest(path: &Path) -> Result<String, DatasetError> {
     let mut hasher = Sha256::new();
     let mut file = File::open(path).map_err(DatasetError::io("read", path))?;
-    std::io::copy(&mut file, &mut hasher).map_err(DatasetError::io("read", path))?;
-    Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        let read = file
+            .read(&mut buffer)
+            .map_err(DatasetError::io("read", path))?;
+        if read == 0 {
+            break;
+        }
+        hasher.update(&buffer[..read]);
+    }
+    Ok(hasher
+        .finalize()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect())
 }
 
 fn write_json(path: &Path, value: &impl serde::Serialize) -> Result<(), DatasetError> {

@@ -53,7 +53,8 @@ fn finish(x: Lanes, twice: Lanes, count: Lanes, scale: RankScale) -> Lanes {
         #[inline(always)]
         |rank, n| scaled(rank, n, scale),
     );
-    x.known_or(value, x)
+    // An instrument without a group has no peers.
+    x.known_or(Lanes::ZERO.less(count, value, Lanes::UNKNOWN), x)
 }
 
 impl ByRow<1> for CrossRank {

@@ -198,13 +198,16 @@ impl ByRow<1> for Place {
             self.past.put(block, x);
             let mut best = Lanes::of(f64::NEG_INFINITY);
             let mut place = Lanes::ZERO;
+            let mut oldest = Lanes::of(-1.0);
             let newest = self.newest;
             self.past.from_oldest(
                 block,
                 #[inline(always)]
                 |value, ago| {
-                    let value = value * sign;
                     let ago = Lanes::of(ago);
+                    let first = value.known_or(ago, oldest);
+                    oldest = oldest.less(Lanes::ZERO, first, oldest);
+                    let value = value * sign;
                     let better = best.less(value, ago, place);
                     place = if newest {
                         best.equal(value, ago, better)
@@ -214,9 +217,9 @@ impl ByRow<1> for Place {
                     best = best.less(value, value, best);
                 },
             );
-            // A partial window begins with the bars that are there.
+            // A partial window begins with its first known value.
             let told = match self.position {
-                Position::FromOldest => count - place,
+                Position::FromOldest => oldest - place + Lanes::of(1.0),
                 Position::BarsAgo => place,
             };
             *output = count.known_or(told, count).0;
@@ -316,36 +319,38 @@ impl TwoPass {
         }
     }
 
+    /// The mean about a value of the window, so that far from zero nothing is
+    /// rounded off.
     #[inline(always)]
-    fn mean(&self, block: usize, n: f64) -> Lanes {
+    fn mean(&self, block: usize, about: Lanes, n: f64) -> Lanes {
         let mut sum = Lanes::ZERO;
         self.past.each(
             block,
             #[inline(always)]
-            |value| sum += value,
+            |value| sum += value - about,
         );
         sum / Lanes::of(n)
     }
 
     #[inline(always)]
-    fn absolute(&self, block: usize, mean: Lanes, n: f64) -> Lanes {
+    fn absolute(&self, block: usize, about: Lanes, mean: Lanes, n: f64) -> Lanes {
         let mut sum = Lanes::ZERO;
         self.past.each(
             block,
             #[inline(always)]
-            |value| sum += (value - mean).map(f64::abs),
+            |value| sum += (value - about - mean).map(f64::abs),
         );
         sum / Lanes::of(n)
     }
 
     #[inline(always)]
-    fn moments(&self, block: usize, mean: Lanes) -> [Lanes; 3] {
+    fn moments(&self, block: usize, about: Lanes, mean: Lanes) -> [Lanes; 3] {
         let mut powers = [Lanes::ZERO; 3];
         self.past.each(
             block,
             #[inline(always)]
             |value| {
-                let from_mean = value - mean;
+                let from_mean = value - about - mean;
                 let square = from_mean * from_mean;
                 powers[0] += square;
                 powers[1] += square * from_mean;
@@ -365,15 +370,15 @@ impl ByRow<1> for TwoPass {
             let x = Lanes(*x);
             let count = self.known.block(block, x);
             self.past.put(block, x);
-            let mean = self.mean(block, n);
+            let mean = self.mean(block, x, n);
             let value = if self.shape == Shape::AbsoluteDeviation {
-                self.absolute(block, mean, n)
+                self.absolute(block, x, mean, n)
             } else {
-                let powers = self.moments(block, mean);
+                let powers = self.moments(block, x, mean);
                 let mut value = Lanes::UNKNOWN;
                 for lane in 0..8 {
                     let powers = powers.map(|power| power.0[lane]);
-                    value.0[lane] = shape_of(self.shape, powers, mean.0[lane], n);
+                    value.0[lane] = shape_of(self.shape, powers, n);
                 }
                 value
             };
@@ -385,9 +390,8 @@ impl ByRow<1> for TwoPass {
 
 /// Returns the skewness or kurtosis of sums of powers about the mean.
 #[inline(always)]
-fn shape_of(shape: Shape, [second, third, fourth]: [f64; 3], mean: f64, n: f64) -> f64 {
-    // Equal values leave rounding behind, which is not a spread.
-    if second <= n * (mean * f64::EPSILON * n).powi(2) {
+fn shape_of(shape: Shape, [second, third, fourth]: [f64; 3], n: f64) -> f64 {
+    if second == 0.0 {
         return f64::NAN;
     }
     let (m2, m3, m4) = (second / n, third / n, fourth / n);

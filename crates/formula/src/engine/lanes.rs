@@ -96,6 +96,12 @@ impl Lanes {
         self.less(Self::ZERO, Self::ZERO, self)
     }
 
+    /// Whether any lane is above 0.
+    #[inline(always)]
+    pub(crate) fn any(self) -> bool {
+        self.0.iter().fold(false, |any, &value| any | (value > 0.0))
+    }
+
     #[inline(always)]
     pub(crate) fn sqrt(self) -> Self {
         self.map(f64::sqrt)

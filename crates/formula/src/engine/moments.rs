@@ -1,37 +1,41 @@
-//! Variance, covariance, correlation and regression over a moving window.
+//! Sums for variance, covariance, correlation and regression over a moving window.
 //!
 //! Sums of squares are taken about a pivot near the values (the mean of the block
 //! before), in blocks as in [`super::fold`], so that the usual cancellation of
 //! `E[x^2] - E[x]^2` does not happen. A window whose values are all equal has a
 //! deviation of exactly 0, whatever the rounding: equal neighbours are counted.
+//!
+//! Where the pivot turns out to be far from the values (an outlier in the block
+//! before, a jump), the sums cancel after all. Such windows are recognised by how
+//! small the spread is against the sum of squares and summed again from their raw
+//! values.
 
-use crate::profile::{Flat, WarmUp};
+use super::lanes::Lanes;
 
-use super::fold::Known;
-use super::kernel::ByRow;
-use super::lanes::{Lanes, blocks, blocks_mut};
+/// A spread below this share of the sum of squares about the pivot has lost more
+/// than 4 of its 16 digits and is computed again.
+const CANCELLED: f64 = 1e-4;
 
 /// Qlib takes a standard deviation within this of 0 as 0 (`numpy.isclose(x, 0, atol=2e-5)`).
-const QLIB_FLAT: f64 = 2e-5;
+pub(super) const QLIB_FLAT: f64 = 2e-5;
 
 /// Counts equal values in a row, in each lane; unknown values do not count.
-struct Equal {
+pub(super) struct Equal {
     last: Vec<Lanes>,
     run: Vec<Lanes>,
 }
 
 impl Equal {
-    fn new(lanes: usize) -> Self {
+    pub(super) fn new(lanes: usize) -> Self {
         Self {
             last: vec![Lanes::UNKNOWN; lanes / 8],
             run: vec![Lanes::ZERO; lanes / 8],
         }
     }
 
-    /// Takes eight lanes of a row; returns `spread`, or 0 where the last `count`
-    /// values were all equal.
+    /// Takes eight lanes of a row; returns how many of the last values are equal.
     #[inline(always)]
-    fn block(&mut self, block: usize, x: Lanes) -> Lanes {
+    pub(super) fn block(&mut self, block: usize, x: Lanes) -> Lanes {
         let (last, run) = (self.last[block], self.run[block]);
         let one = Lanes::of(1.0);
         let next = x.known_or(x.equal(last, run + one, one), run);
@@ -43,26 +47,37 @@ impl Equal {
 
 /// Returns `spread`, or 0 where at least `count` equal values came last.
 #[inline(always)]
-fn unless_equal(run: Lanes, count: Lanes, spread: Lanes) -> Lanes {
+pub(super) fn unless_equal(run: Lanes, count: Lanes, spread: Lanes) -> Lanes {
     run.less(count, spread, Lanes::ZERO)
+}
+
+/// Returns 1 where too many digits of the spread have cancelled: it is small against
+/// the sum of squares about the pivot, and not because all values are equal.
+#[inline(always)]
+pub(super) fn cancelled(run: Lanes, count: Lanes, sum: Lanes, squared: Lanes) -> Lanes {
+    let spread = squared - sum * sum / count;
+    let least = Lanes::of(CANCELLED) * squared;
+    let small = spread.less(least, Lanes::of(1.0), Lanes::ZERO);
+    run.less(count, small, Lanes::ZERO)
 }
 
 /// Sums over a window of `Q` quantities that are made of raw values and pivots,
 /// so that they can be made anew when the pivots move.
-struct Sums<const N: usize, const Q: usize> {
+pub(super) struct Sums<const N: usize, const Q: usize> {
     width: usize,
-    window: usize,
-    at: usize,
-    /// Raw values of the present block of time: `window` slots of a row.
+    pub(super) window: usize,
+    pub(super) at: usize,
+    /// Raw values: `window` slots of a row. Slots behind the present one still hold
+    /// the last block of time, so that all of a window is there.
     raw: Vec<[Lanes; N]>,
     /// The last block's ends, folded; slot `at + 1` belongs to the present bar.
     ends: Vec<[Lanes; Q]>,
     beginnings: Vec<[Lanes; Q]>,
-    pivots: Vec<[Lanes; N]>,
+    pub(super) pivots: Vec<[Lanes; N]>,
 }
 
 impl<const N: usize, const Q: usize> Sums<N, Q> {
-    fn new(lanes: usize, window: usize) -> Self {
+    pub(super) fn new(lanes: usize, window: usize) -> Self {
         let width = lanes / 8;
         Self {
             width,
@@ -80,7 +95,7 @@ impl<const N: usize, const Q: usize> Sums<N, Q> {
     /// block of time (0 for its first bar, negative for bars before it). A bar
     /// with any unknown value counts in none of them.
     #[inline(always)]
-    fn block(
+    pub(super) fn block(
         &mut self,
         block: usize,
         inputs: [Lanes; N],
@@ -106,7 +121,10 @@ impl<const N: usize, const Q: usize> Sums<N, Q> {
     /// and folds it backwards about them. Before the row rather than after it, so
     /// that the pivots belong to the sums while a row is worked on.
     #[inline(always)]
-    fn begin_row(&mut self, quantities: impl Fn([Lanes; N], Lanes) -> [Lanes; Q] + Copy) {
+    pub(super) fn begin_row(
+        &mut self,
+        quantities: impl Fn([Lanes; N], Lanes) -> [Lanes; Q] + Copy,
+    ) {
         if self.at < self.window {
             return;
         }
@@ -147,8 +165,47 @@ impl<const N: usize, const Q: usize> Sums<N, Q> {
     }
 
     #[inline(always)]
-    fn end_row(&mut self) {
+    pub(super) fn end_row(&mut self) {
         self.at += 1;
+    }
+
+    /// Returns the raw values of a lane's window while its row is worked on, oldest
+    /// first, each with its place as `quantities` see it.
+    pub(super) fn values(
+        &self,
+        block: usize,
+        lane: usize,
+    ) -> impl Iterator<Item = ([f64; N], f64)> + Clone {
+        let newest = self.at;
+        let oldest = newest as f64 + 1.0 - self.window as f64;
+        (newest + 1..self.window)
+            .chain(0..=newest)
+            .map(move |slot| self.raw[slot * self.width + block].map(|input| input.0[lane]))
+            .enumerate()
+            .map(move |(index, values)| (values, oldest + index as f64))
+    }
+
+    /// Sums over a lane's window about its oldest known values in place of the
+    /// pivots: a value of the window is never far from it on the window's scale.
+    #[cold]
+    pub(super) fn again(
+        &self,
+        block: usize,
+        lane: usize,
+        quantities: impl Fn([Lanes; N], Lanes) -> [Lanes; Q],
+    ) -> ([f64; N], [f64; Q]) {
+        let known = |values: &[f64; N]| values.iter().all(|value| !value.is_nan());
+        let values = self.values(block, lane);
+        let values = values.filter(|(values, _)| known(values));
+        let pivots = values.clone().next().map_or([0.0; N], |(first, _)| first);
+        let mut sums = [0.0; Q];
+        for (values, place) in values {
+            let about = std::array::from_fn(|input| Lanes::of(values[input] - pivots[input]));
+            for (sum, quantity) in sums.iter_mut().zip(quantities(about, Lanes::of(place))) {
+                *sum += quantity.0[0];
+            }
+        }
+        (pivots, sums)
     }
 }
 
@@ -171,234 +228,4 @@ fn centred<const N: usize, const Q: usize>(
         *quantity = sum.known_or(*quantity, Lanes::ZERO);
     }
     made
-}
-
-#[inline(always)]
-fn squares([x]: [Lanes; 1], _: Lanes) -> [Lanes; 2] {
-    [x, x * x]
-}
-
-#[inline(always)]
-fn products([x, y]: [Lanes; 2], _: Lanes) -> [Lanes; 5] {
-    [x, y, x * x, y * y, x * y]
-}
-
-#[inline(always)]
-fn timed([x]: [Lanes; 1], place: Lanes) -> [Lanes; 3] {
-    [x, x * place, x * x]
-}
-
-/// The variance or deviation of one series.
-pub(crate) struct Variance {
-    known: Known,
-    equal: Equal,
-    sums: Sums<1, 2>,
-    ddof: f64,
-    root: bool,
-}
-
-impl Variance {
-    pub(crate) fn new(lanes: usize, window: usize, ddof: u8, warm_up: WarmUp) -> Self {
-        Self {
-            known: Known::new(lanes, window, warm_up),
-            equal: Equal::new(lanes),
-            sums: Sums::new(lanes, window),
-            ddof: f64::from(ddof),
-            root: false,
-        }
-    }
-
-    /// The square root of it.
-    pub(crate) fn root(self) -> Self {
-        Self { root: true, ..self }
-    }
-}
-
-impl ByRow<1> for Variance {
-    #[inline(always)]
-    fn row(&mut self, [x]: [&[f64]; 1], output: &mut [f64]) {
-        self.sums.begin_row(squares);
-        for (block, (x, output)) in blocks(x).iter().zip(blocks_mut(output)).enumerate() {
-            let x = Lanes(*x);
-            let count = self.known.block(block, x);
-            let run = self.equal.block(block, x);
-            let [sum, squared] = self.sums.block(block, [x], squares);
-            let spread = (squared - sum * sum / count).not_negative();
-            let variance = unless_equal(run, count, spread) / (count - Lanes::of(self.ddof));
-            let value = if self.root { variance.sqrt() } else { variance };
-            *output = count.known_or(value, count).known().0;
-        }
-        self.known.end_row();
-        self.sums.end_row();
-    }
-}
-
-/// What two series have in common.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Pair {
-    /// The covariance with this many degrees of freedom taken off.
-    Covariance(u8),
-    /// Pearson's correlation.
-    Correlation(Flat),
-    /// The slope of the first on the second, with an intercept.
-    Slope,
-    /// The intercept of that line.
-    Intercept,
-    /// The residual of the newest bar.
-    Residual,
-}
-
-/// A statistic of two series.
-pub(crate) struct Covariance {
-    known: Known,
-    equal: [Equal; 2],
-    sums: Sums<2, 5>,
-    pair: Pair,
-}
-
-impl Covariance {
-    pub(crate) fn new(lanes: usize, window: usize, pair: Pair, warm_up: WarmUp) -> Self {
-        Self {
-            known: Known::new(lanes, window, warm_up),
-            equal: [(); 2].map(|()| Equal::new(lanes)),
-            sums: Sums::new(lanes, window),
-            pair,
-        }
-    }
-
-    #[inline(always)]
-    fn value(&self, block: usize, x: Lanes, y: Lanes, n: Lanes, spreads: [Lanes; 5]) -> Lanes {
-        let [sum_x, sum_y, xx, yy, xy] = spreads;
-        let [pivot_x, pivot_y] = self.sums.pivots[block];
-        let slope = xy / yy;
-        let mean_x = sum_x / n + pivot_x;
-        let mean_y = sum_y / n + pivot_y;
-        match self.pair {
-            Pair::Covariance(ddof) => xy / (n - Lanes::of(f64::from(ddof))),
-            Pair::Correlation(flat) => correlation(xx, yy, xy, n, flat),
-            Pair::Slope => slope,
-            Pair::Intercept => mean_x - slope * mean_y,
-            Pair::Residual => (x - mean_x) - slope * (y - mean_y),
-        }
-    }
-}
-
-impl ByRow<2> for Covariance {
-    #[inline(always)]
-    fn row(&mut self, [x, y]: [&[f64]; 2], output: &mut [f64]) {
-        self.sums.begin_row(products);
-        let inputs = blocks(x).iter().zip(blocks(y));
-        for (block, ((x, y), output)) in inputs.zip(blocks_mut(output)).enumerate() {
-            let (x, y) = (Lanes(*x), Lanes(*y));
-            let n = self.known.block(block, x + y);
-            let equal_x = self.equal[0].block(block, x);
-            let equal_y = self.equal[1].block(block, y);
-            let [sum_x, sum_y, xx, yy, xy] = self.sums.block(block, [x, y], products);
-            let xx = unless_equal(equal_x, n, (xx - sum_x * sum_x / n).not_negative());
-            let yy = unless_equal(equal_y, n, (yy - sum_y * sum_y / n).not_negative());
-            let xy = unless_equal(equal_x, n, unless_equal(equal_y, n, xy - sum_x * sum_y / n));
-            let value = self.value(block, x, y, n, [sum_x, sum_y, xx, yy, xy]);
-            *output = n.known_or(value, n).known().0;
-        }
-        self.known.end_row();
-        self.sums.end_row();
-    }
-}
-
-#[inline(always)]
-fn correlation(xx: Lanes, yy: Lanes, xy: Lanes, n: Lanes, flat: Flat) -> Lanes {
-    let value = (xy / (xx * yy).sqrt()).map(
-        #[inline(always)]
-        |value| value.clamp(-1.0, 1.0),
-    );
-    match flat {
-        Flat::Unknown => value,
-        Flat::Zero => {
-            let value = xx.equal(Lanes::ZERO, Lanes::ZERO, value);
-            yy.equal(Lanes::ZERO, Lanes::ZERO, value)
-        }
-        Flat::Tolerance => {
-            let smallest = Lanes::of(QLIB_FLAT * QLIB_FLAT) * (n - Lanes::of(1.0));
-            let value = smallest.less(xx, value, Lanes::UNKNOWN);
-            smallest.less(yy, value, Lanes::UNKNOWN)
-        }
-    }
-}
-
-/// What a regression of a series on time says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Line {
-    /// The change per bar.
-    Slope,
-    /// The line's value at the oldest bar.
-    Start,
-    /// The line's value at the newest bar.
-    End,
-    /// The newest value minus the line's.
-    Residual,
-    /// The share of the variance that the line explains.
-    Determination,
-    /// The mean with weights 1 to n, the newest heaviest.
-    Weighted,
-}
-
-/// A regression on time over the last `window` bars.
-pub(crate) struct Trend {
-    known: Known,
-    equal: Equal,
-    sums: Sums<1, 3>,
-    line: Line,
-}
-
-impl Trend {
-    /// Needs full windows: the place in time of a value is that of its bar.
-    pub(crate) fn new(lanes: usize, window: usize, line: Line) -> Self {
-        Self {
-            known: Known::new(lanes, window, WarmUp::Full),
-            equal: Equal::new(lanes),
-            sums: Sums::new(lanes, window),
-            line,
-        }
-    }
-}
-
-impl ByRow<1> for Trend {
-    #[inline(always)]
-    fn row(&mut self, [x]: [&[f64]; 1], output: &mut [f64]) {
-        self.sums.begin_row(timed);
-        let n = self.sums.window as f64;
-        let centre = Lanes::of(self.sums.at as f64 - (n - 1.0) / 2.0);
-        let tt = Lanes::of(n * (n * n - 1.0) / 12.0);
-        let half = Lanes::of((n - 1.0) / 2.0);
-        let n = Lanes::of(n);
-        for (block, (x, output)) in blocks(x).iter().zip(blocks_mut(output)).enumerate() {
-            let x = Lanes(*x);
-            let count = self.known.block(block, x);
-            let run = self.equal.block(block, x);
-            let [sum, in_time, squared] = self.sums.block(block, [x], timed);
-            let tx = unless_equal(run, n, in_time - centre * sum);
-            let xx = unless_equal(run, n, (squared - sum * sum / n).not_negative());
-            let mean = sum / n + self.sums.pivots[block][0];
-            let slope = tx / tt;
-            let value = match self.line {
-                // A single bar has no direction but lies on its own line.
-                Line::Start if self.sums.window == 1 => mean,
-                Line::End if self.sums.window == 1 => mean,
-                Line::Residual if self.sums.window == 1 => x - mean,
-                Line::Slope => slope,
-                Line::Start => mean - slope * half,
-                Line::End => mean + slope * half,
-                Line::Residual => x - (mean + slope * half),
-                Line::Determination => {
-                    let share = tx * tx / (tt * xx);
-                    Lanes::of(1.0).less(share, Lanes::of(1.0), share)
-                }
-                // Weights 1..n are (n + 1) / 2 plus the distance to the centre.
-                Line::Weighted => mean + Lanes::of(2.0) * tx / (n * (n + Lanes::of(1.0))),
-            };
-            *output = count.known_or(value, count).known().0;
-        }
-        self.known.end_row();
-        self.sums.end_row();
-    }
 }

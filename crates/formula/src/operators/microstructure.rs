@@ -1,26 +1,10 @@
 //! What estimators of spreads and order flow need beyond sums and products: the
-//! normal distribution, the efficient spread from open, high, low and close, and
-//! the volume clock.
+//! efficient spread from open, high, low and close, and the volume clock.
 
-use super::{Axis, Computation, Kind, Operator, no_convention, no_warm_up, takes};
-use crate::engine::{ByLane, Input, Kernel, by_lane, known};
-use crate::normal;
+use super::{Axis, Computation, Kind, Operator, no_convention, takes};
+use crate::engine::{ByLane, by_lane, known};
 
 use Kind::{Values, Window};
-
-/// Applies a function to each value.
-struct Each(fn(f64) -> f64);
-
-impl Kernel for Each {
-    fn run(&mut self, inputs: &[Input<'_>], output: &mut [f64]) {
-        let Some(Input::Rows(x)) = inputs.first() else {
-            return;
-        };
-        for (output, &x) in output.iter_mut().zip(*x) {
-            *output = known((self.0)(x));
-        }
-    }
-}
 
 /// What one bar and the one before it say about the spread: five returns between
 /// opens, mid prices and closes, and four marks.
@@ -227,35 +211,7 @@ impl ByLane<2> for VolumeClock {
     }
 }
 
-/// A function of one value.
-macro_rules! each {
-    ($name:literal, $meaning:literal, $function:expr) => {
-        Operator {
-            name: $name,
-            axis: Axis::Element,
-            parameters: &[takes("x", Values)],
-            gives: Values,
-            meaning: $meaning,
-            computation: Computation::Kernel {
-                make: |_| Box::new(Each($function)),
-                warm_up: no_warm_up,
-                convention: no_convention,
-            },
-        }
-    };
-}
-
 pub(super) static OPERATORS: &[Operator] = &[
-    each!(
-        "normal_cdf",
-        "the probability that a standard normal value is below {x}",
-        normal::cumulative
-    ),
-    each!(
-        "normal_quantile",
-        "the value that a standard normal one is below with probability {x}",
-        normal::quantile
-    ),
     Operator {
         name: "ts_edge",
         axis: Axis::Time,

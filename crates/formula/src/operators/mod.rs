@@ -11,6 +11,7 @@ pub(crate) mod arithmetic;
 pub(crate) mod cross_section;
 pub(crate) mod distributions;
 pub(crate) mod fx;
+pub(crate) mod indicators;
 pub(crate) mod microstructure;
 pub(crate) mod recursive;
 pub(crate) mod talib;
@@ -145,6 +146,7 @@ static TABLES: &[&[Operator]] = &[
     recursive::OPERATORS,
     cross_section::OPERATORS,
     talib::OPERATORS,
+    indicators::OPERATORS,
     distributions::OPERATORS,
     series::OPERATORS,
     statistics::OPERATORS,

@@ -9,7 +9,7 @@ use crate::engine::{
     Change, Covariance, Delay, Kernel, Line, Maximum, Minimum, Pair, Place, Product, Quantile,
     Rank, Rolling, Shape, Sum, Trend, TwoPass, Variance, by_row,
 };
-use crate::profile::AverageVolume;
+use crate::profile::{AverageVolume, WarmUp};
 
 use Kind::{Condition, Constant, Values, Window};
 
@@ -144,7 +144,11 @@ fn pair(call: &Call<'_>, pair: Pair) -> Box<dyn Kernel> {
 }
 
 fn line(call: &Call<'_>, line: Line) -> Box<dyn Kernel> {
-    by_row(call.lanes, Trend::new(call.lanes, call.window(0), line))
+    let warm_up = call.profile.warm_up;
+    by_row(
+        call.lanes,
+        Trend::new(call.lanes, call.window(0), line, warm_up),
+    )
 }
 
 fn shape(call: &Call<'_>, shape: Shape) -> Box<dyn Kernel> {
@@ -299,35 +303,46 @@ pub(super) static OPERATORS: &[Operator] = &[
         partial,
         |call| pair(call, Pair::Residual),
     ),
-    over_full_window(
+    over_window(
         "ts_slope",
         "the slope per bar of the line through the last {window} values of {x}",
+        partial,
         |call| line(call, Line::Slope),
     ),
-    over_full_window(
+    over_window(
         "ts_intercept",
         "the value at the oldest bar of the line through the last {window} values of {x}",
+        partial,
         |call| line(call, Line::Start),
     ),
-    over_full_window(
+    over_window(
         "ts_forecast",
         "the value at the newest bar of the line through the last {window} values of {x}",
+        partial,
         |call| line(call, Line::End),
     ),
-    over_full_window(
+    over_window(
         "ts_resid",
         "how far the newest {x} is above the line through the last {window} values of {x}",
+        partial,
         |call| line(call, Line::Residual),
     ),
-    over_full_window(
+    over_window(
         "ts_rsquare",
         "the share of the variance of the last {window} values of {x} that their line explains",
-        |call| line(call, Line::Determination),
+        partial_and_flat,
+        |call| line(call, Line::Determination(call.profile.flat)),
     ),
     over_full_window(
         "ts_decay_linear",
         "the mean of the last {window} values of {x}, weighted from 1 for the oldest to {window} for the newest",
-        |call| line(call, Line::Weighted),
+        |call| {
+            let window = call.window(0);
+            by_row(
+                call.lanes,
+                Trend::new(call.lanes, window, Line::Weighted, WarmUp::Full),
+            )
+        },
     ),
     over_full_window(
         "ts_mad",

@@ -3,6 +3,8 @@
 //!
 //! Each gives NaN outside its domain.
 
+pub(crate) use crate::normal::{cumulative as normal_below, quantile as normal_quantile};
+
 /// Steps after which a series or fraction that has not settled is given up.
 const STEPS: usize = 10_000;
 /// Stands in for 0 in the continued fractions (Lentz's method).
@@ -124,34 +126,6 @@ fn beta_fraction(x: f64, a: f64, b: f64) -> f64 {
 /// Returns the standard normal density at `x`.
 pub(crate) fn normal_density(x: f64) -> f64 {
     (-0.5 * x * x).exp() / (2.0 * std::f64::consts::PI).sqrt()
-}
-
-/// Returns the probability that a standard normal value is at most `x`.
-pub(crate) fn normal_below(x: f64) -> f64 {
-    let outside = 0.5 * gamma_tail(0.5, 0.5 * x * x);
-    if x > 0.0 { 1.0 - outside } else { outside }
-}
-
-/// Returns the value that a standard normal one is below with probability `p`.
-pub(crate) fn normal_quantile(p: f64) -> f64 {
-    if p.is_nan() || p <= 0.0 || p >= 1.0 {
-        return f64::NAN;
-    }
-    if p > 0.5 {
-        return -normal_quantile(1.0 - p);
-    }
-    // Abramowitz and Stegun (1964), 26.2.23, is right to 4.5e-4; Halley's steps
-    // on the logarithm-free equation make it exact.
-    let t = (-2.0 * p.ln()).sqrt();
-    let above = t
-        - (2.515_517 + t * (0.802_853 + t * 0.010_328))
-            / (1.0 + t * (1.432_788 + t * (0.189_269 + t * 0.001_308)));
-    let mut x = -above;
-    for _ in 0..4 {
-        let error = (normal_below(x) - p) / normal_density(x);
-        x -= error / (1.0 + 0.5 * x * error);
-    }
-    x
 }
 
 /// Returns the probability that a chi-squared value of `k` degrees of freedom is

@@ -47,13 +47,32 @@ impl Codec {
         }
     }
 
-    /// Appends what `input` decompresses to, which must be `size` bytes.
+    /// Returns how many bytes one compressed byte can become at most: a copy of 64 bytes in three,
+    /// a match's length in bytes of 255, 258 bytes in two bits, a block of 128 KiB in four bytes.
+    fn largest_ratio(&self) -> usize {
+        match self {
+            Self::None => 1,
+            Self::Snappy(_) => 22,
+            Self::Lz4 | Self::Lz4Raw => 255,
+            Self::Gzip => 1032,
+            Self::Zstd(_) => 32 << 10,
+        }
+    }
+
+    /// Appends what `input` decompresses to, which must be `size` bytes. Nothing is reserved for a
+    /// size that the input cannot have.
     pub(super) fn decompress(
         &mut self,
         input: &[u8],
         size: usize,
         output: &mut Vec<u8>,
     ) -> Result<(), String> {
+        if size > input.len().saturating_mul(self.largest_ratio()) {
+            let bytes = input.len();
+            return Err(format!(
+                "{bytes} compressed bytes cannot hold the {size} they claim"
+            ));
+        }
         let start = output.len();
         let found = match self {
             Self::None => {

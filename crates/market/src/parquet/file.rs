@@ -272,7 +272,7 @@ impl ParquetFile {
                 source,
             })?;
         }
-        decode(plain, Pages::new(&bytes, codec, info.optional, rows), rows).map_err(damaged)
+        decode(plain, Pages::new(&bytes, codec, info.optional, rows)).map_err(damaged)
     }
 }
 

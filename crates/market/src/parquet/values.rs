@@ -10,6 +10,9 @@ use super::pages::{
 };
 use super::thrift::Malformed;
 
+/// What is reserved at most before the bytes have shown that the values are there.
+const AT_ONCE: usize = 1 << 20;
+
 /// The values of a column, one per row.
 pub(crate) struct Decoded<T> {
     /// The values; a null's place holds anything.
@@ -53,11 +56,10 @@ pub(super) trait Plain {
     }
 }
 
-/// Decodes a chunk of `rows` rows.
+/// Decodes a chunk.
 pub(super) fn decode<P: Plain>(
     plain: &P,
     mut pages: Pages<'_>,
-    rows: usize,
 ) -> Result<Decoded<P::Value>, Malformed> {
     let mut column = Decoded {
         values: Vec::new(),
@@ -80,9 +82,6 @@ pub(super) fn decode<P: Plain>(
                 levels,
                 values,
             } => {
-                if column.values.is_empty() && count == rows {
-                    column.values.reserve_exact(rows);
-                }
                 let data = Data {
                     count,
                     encoding,
@@ -193,6 +192,7 @@ fn look_up<T: Copy>(
     out: &mut Vec<T>,
 ) -> Result<(), String> {
     let (width, indices) = bytes.split_first().ok_or_else(|| short(count))?;
+    out.reserve(count.min(AT_ONCE));
     let mut missing = None;
     bits::hybrid(
         indices,

@@ -5,12 +5,14 @@
 //! Nothing here knows what the columns mean; see `formula` for that.
 
 mod glob;
+mod layout;
 mod package;
 mod reader;
 mod writer;
 
 pub use crate::parquet::{Column, ColumnType};
 pub use glob::matches;
+pub use layout::{WideColumn, WideOptions};
 pub use package::{Package, PackageFault, PackageFaultKind, PackagePair, Split};
 pub use reader::{Selection, WideReader};
-pub use writer::{WideColumn, WideOptions, WideValues, WideWriter, Written};
+pub use writer::{WideValues, WideWriter, Written};

@@ -9,6 +9,8 @@ mod freqtrade;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]
+mod hostile_parquet;
+#[cfg(test)]
 mod ohlcv;
 #[cfg(test)]
 mod table;
