@@ -1,4 +1,7 @@
 //! What the fixtures have in common.
+#![allow(dead_code, reason = "each test uses a part")]
+
+pub(crate) mod market;
 
 /// Decodes base64 of the standard alphabet; padding is ignored.
 pub(crate) fn base64(text: &str) -> Vec<u8> {
