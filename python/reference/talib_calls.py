@@ -54,6 +54,10 @@ INPUTS = {
 PARAMETER = {"PERCENTILE": "percentile"}
 
 
+# Kinds of average that an id may name, for all averages of the function.
+AVERAGES = ("SMA", "EMA", "WMA", "RMA")
+
+
 def ids(family):
     """Returns the ids of a catalogue file, grids expanded, with their aliases."""
     with open(CATALOGUE / f"{family}.toml", "rb") as file:
@@ -75,13 +79,17 @@ def split(identifier):
     known = set(talib.get_functions())
     length = max(n for n in range(1, len(words) + 1) if "_".join(words[:n]) in known)
     function, rest = "_".join(words[:length]), words[length:]
-    numbers = [int(word) for word in rest if word.isdigit()]
-    output = "_".join(word for word in rest if not word.isdigit())
-    names = list(abstract.Function(function).info["parameters"])
+    defaults = abstract.Function(function).info["parameters"]
+    names = [name for name in defaults if not name.endswith("matype")]
     if function in PARAMETER:
         names = [PARAMETER[function]]
-    defaults = abstract.Function(function).info["parameters"]
+    numbers = [int(word) for word in rest if word.isdigit()]
     chosen = {n: type(defaults[n])(v) for n, v in zip(names, numbers)}
+    kinds = [word for word in rest if word in AVERAGES]
+    for kind in kinds:
+        averages = [name for name in defaults if name.endswith("matype")]
+        chosen |= {name: getattr(talib.MA_Type, kind) for name in averages}
+    output = "_".join(word for word in rest if not word.isdigit() and word not in kinds)
     return function, chosen, OUTPUTS.get(function, [""]).index(output)
 
 

@@ -76,9 +76,9 @@ def summary(begin, values):
     sums = []
     for start in range(0, ROWS, SEGMENT):
         part = known[(known >= start) & (known < start + SEGMENT)]
-        sums.append(float(f"{np.dot(weights(part), values[part]):.13g}"))
+        sums.append(float(f"{np.dot(weights(part), values[part]):.12g}"))
     unknown = [int(row) for row in rows if not np.isfinite(values[row])]
-    ends = [float(f"{v:.13g}") if np.isfinite(v) else None for v in values[[begin, -1]]]
+    ends = [float(f"{v:.12g}") if np.isfinite(v) else None for v in values[[begin, -1]]]
     return {"begin": begin, "ends": ends, "sums": sums} | (
         {"unknown": unknown} if unknown else {}
     )

@@ -7,6 +7,7 @@
 
 mod averages;
 mod cycle;
+mod hilbert;
 mod stops;
 mod windows;
 

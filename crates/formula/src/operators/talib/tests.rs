@@ -6,7 +6,7 @@ use crate::operators::{Call, Computation, Kind, Operator};
 const LANES: usize = 8;
 
 /// Runs an operator over columns that are the same in all lanes.
-fn run(operator: &Operator, constants: &[f64], columns: &[Vec<f64>]) -> Vec<f64> {
+fn run(operator: &Operator, constants: &[f64], columns: &[&[f64]]) -> Vec<f64> {
     let Computation::Kernel { make, .. } = operator.computation else {
         panic!("{} has no kernel", operator.name);
     };
@@ -24,6 +24,10 @@ fn run(operator: &Operator, constants: &[f64], columns: &[Vec<f64>]) -> Vec<f64>
     let mut output = vec![0.0; wide[0].len()];
     kernel.run(&inputs, &mut output);
     output.into_iter().step_by(LANES).collect()
+}
+
+fn slices(columns: &[Vec<f64>]) -> Vec<&[f64]> {
+    columns.iter().map(Vec::as_slice).collect()
 }
 
 fn named(name: &str) -> &'static Operator {
@@ -74,8 +78,8 @@ fn every_operator_begins_anew_after_an_unknown_value_and_keeps_its_warm_up() {
         for column in &mut broken {
             column[59] = f64::NAN;
         }
-        let expected = run(operator, &constants, &fresh);
-        let got = run(operator, &constants, &broken);
+        let expected = run(operator, &constants, &slices(&fresh));
+        let got = run(operator, &constants, &slices(&broken));
         assert!(got[59].is_nan(), "{}", operator.name);
         for (row, (got, expected)) in got[60..].iter().zip(&expected).enumerate() {
             assert_eq!(got.to_bits(), expected.to_bits(), "{} {row}", operator.name);
@@ -97,38 +101,38 @@ fn every_operator_begins_anew_after_an_unknown_value_and_keeps_its_warm_up() {
 #[test]
 fn averages_start_as_stated() {
     let x: Vec<f64> = vec![1.0, 2.0, 6.0, 4.0, 8.0];
-    let from = run(named("ts_ewm_from"), &[0.5, 2.0, 3.0], &[x.clone()]);
+    let from = run(named("ts_ewm_from"), &[0.5, 2.0, 3.0], &[&x]);
     assert_eq!(from[2..], [4.0, 4.0, 6.0]);
-    let sum = run(named("ts_wilder_sum"), &[3.0, 0.0], &[x.clone()]);
+    let sum = run(named("ts_wilder_sum"), &[3.0, 0.0], &[&x]);
     // 1 + 2, then 3 - 1 + 6, then 8 - 8/3 + 4.
     assert_eq!(sum[1..4], [3.0, 8.0, 8.0 - 8.0 / 3.0 + 4.0]);
-    let quiet = run(named("ts_wilder_sum"), &[3.0, 1.0], &[x.clone()]);
+    let quiet = run(named("ts_wilder_sum"), &[3.0, 1.0], &[&x]);
     assert!(quiet[1].is_nan() && quiet[2] == 8.0);
     let held = vec![1.0, 0.0, 1.0, 0.0, 1.0];
-    let sampled = run(named("ts_wilder_if"), &[2.0], &[x.clone(), held]);
+    let sampled = run(named("ts_wilder_if"), &[2.0], &[&x, &held]);
     assert_eq!(sampled[1..], [0.5, 3.25, 3.25, 5.625]);
     let weights = vec![f64::NAN, f64::NAN, 0.5, 0.5, 0.25];
-    let adaptive = run(named("ts_adaptive"), &[], &[x, weights]);
+    let adaptive = run(named("ts_adaptive"), &[], &[&x, &weights]);
     assert_eq!(adaptive[2..], [4.0, 4.0, 5.0]);
 }
 
 #[test]
 fn ties_and_ranks_are_those_of_talib() {
     let x = vec![5.0, 4.0, 4.0, 3.0, 4.0, 2.0];
-    let rows = run(named("ts_max_row"), &[3.0], &[x.clone()]);
+    let rows = run(named("ts_max_row"), &[3.0], &[&x]);
     // When the largest leaves, the oldest of its equals counts.
     assert_eq!(rows[2..], [0.0, 1.0, 2.0, 4.0]);
-    let rows = run(named("ts_max_row"), &[3.0], &[vec![1.0, 4.0, 2.0, 4.0]]);
+    let rows = run(named("ts_max_row"), &[3.0], &[&[1.0, 4.0, 2.0, 4.0]]);
     // A new value that equals the largest takes its place.
     assert_eq!(rows[2..], [1.0, 3.0]);
-    let rows = run(named("ts_min_row"), &[3.0], &[x.clone()]);
+    let rows = run(named("ts_min_row"), &[3.0], &[&x]);
     assert_eq!(rows[2..], [1.0, 3.0, 3.0, 5.0]);
-    let below = run(named("ts_count_below"), &[2.0], &[x.clone()]);
+    let below = run(named("ts_count_below"), &[2.0], &[&x]);
     assert_eq!(below[2..], [0.0, 0.0, 1.0, 0.0]);
-    let median = run(named("ts_percentile"), &[4.0, 50.0], &[x.clone()]);
+    let median = run(named("ts_percentile"), &[4.0, 50.0], &[&x]);
     assert_eq!(median[3..], [4.0, 4.0, 3.0]);
     let lengths = vec![9.0, 9.0, 2.9, 0.0, 2.0, 3.0];
-    let mean = run(named("ts_mean_by"), &[1.0, 3.0], &[x, lengths]);
+    let mean = run(named("ts_mean_by"), &[1.0, 3.0], &[&x, &lengths]);
     assert_eq!(mean[2..], [4.0, 3.0, 3.5, 3.0]);
 }
 
@@ -137,12 +141,12 @@ fn a_parabolic_stop_reverses_at_the_extreme() {
     // Rises, then falls through the stop.
     let high = vec![10.0, 11.0, 12.0, 12.5, 9.0, 8.0];
     let low = vec![9.0, 10.0, 11.0, 11.5, 8.0, 7.0];
-    let stop = run(named("ts_sar"), &[0.02, 0.2], &[high.clone(), low.clone()]);
+    let stop = run(named("ts_sar"), &[0.02, 0.2], &[&high, &low]);
     // Long from the first low; reversal shows the highest high of the trade.
     assert_eq!(stop[1], 9.0);
     assert_eq!(stop[4], 12.5);
     let system = [0.0, 0.0, 0.02, 0.02, 0.2, 0.02, 0.02, 0.2];
-    let signed = run(named("ts_sar_signed"), &system, &[high, low]);
+    let signed = run(named("ts_sar_signed"), &system, &[&high, &low]);
     assert_eq!((signed[1], signed[4]), (9.0, -12.5));
 }
 
@@ -151,9 +155,9 @@ fn the_cycle_of_a_sine_is_found() {
     let x: Vec<f64> = (0..400)
         .map(|row| 100.0 + 5.0 * (row as f64 * std::f64::consts::TAU / 20.0).sin())
         .collect();
-    let period = run(named("ts_cycle_period"), &[], &[x.clone()]);
+    let period = run(named("ts_cycle_period"), &[], &[&x]);
     assert!((period[399] - 20.0).abs() < 0.5, "{}", period[399]);
-    let phase = run(named("ts_cycle_phase"), &[], &[x]);
+    let phase = run(named("ts_cycle_phase"), &[], &[&x]);
     // One bar is 18 degrees.
     let step = (phase[399] - phase[398]).rem_euclid(360.0);
     assert!((step - 18.0).abs() < 3.0, "{step}");
