@@ -20,4 +20,5 @@ pub(super) static FILES: &[(&str, &str)] = &[
     file!("fx"),
     file!("returns"),
     file!("risk"),
+    file!("statistics"),
 ];

@@ -20,7 +20,7 @@ pub(crate) fn petrosian(x: &[f64]) -> f64 {
     let changes: Vec<f64> = x.windows(2).map(|pair| pair[1] - pair[0]).collect();
     let turns = changes
         .windows(2)
-        .filter(|pair| (pair[0] > 0.0) != (pair[1] > 0.0))
+        .filter(|pair| (pair[0] >= 0.0) != (pair[1] >= 0.0))
         .count() as f64;
     let n = x.len() as f64;
     n.log10() / (n.log10() + (n / (n + 0.4 * turns)).log10())
