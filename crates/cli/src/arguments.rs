@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::command::{
-    check, data_inspect, dataset_build, estimate, evaluate, export, init, quickstart, report,
+    check, data_inspect, dataset_build, estimate, evaluate, export, features, formulas, init, quickstart, report,
     train_dpo, train_sft,
 };
 use crate::exit;
@@ -68,6 +68,8 @@ pub(crate) enum Command {
     /// Look at market data
     #[command(subcommand)]
     Data(Data),
+    Features(features::Typed),
+    Formulas(formulas::Typed),
     /// Make training examples
     #[command(subcommand)]
     Dataset(Dataset),

@@ -7,6 +7,8 @@ pub(crate) mod dataset_build;
 pub(crate) mod estimate;
 pub(crate) mod evaluate;
 pub(crate) mod export;
+pub(crate) mod features;
+pub(crate) mod formulas;
 pub(crate) mod init;
 pub(crate) mod quickstart;
 pub(crate) mod report;
@@ -26,6 +28,8 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<Printed> {
         Command::Quickstart(typed) => quickstart::run(&typed, global),
         Command::Init(typed) => init::run(&typed, global),
         Command::Data(Data::Inspect(typed)) => data_inspect::run(typed, global),
+        Command::Features(typed) => features::run(&typed, global),
+        Command::Formulas(typed) => formulas::run(&typed, global),
         Command::Dataset(Dataset::Build(typed)) => dataset_build::run(&typed, global),
         Command::Train(Train::Sft(typed)) => train_sft::run(&typed, global),
         Command::Train(Train::Dpo(typed)) => train_dpo::run(&typed, global),
