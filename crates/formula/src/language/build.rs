@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::Expression;
+use super::dialect::Column;
 use super::error::{ParseError, Problem, suggestion};
 use super::lexer::Span;
 use super::syntax::{Form, Formula, MOST_LEVELS, Syntax};
 use super::types::{Type, check, check_domains, check_whole, constant};
+use super::{Expression, Notation, dialect, syntax};
 use crate::fields::{self, FIELDS};
 use crate::operators::{self, Kind, Operator};
 
@@ -39,14 +40,20 @@ struct Bound {
 
 /// Builds the tree of one text.
 pub(super) struct Builder<'a> {
-    text: &'a str,
+    pub(super) text: &'a str,
+    pub(super) notation: Notation,
     names: BTreeMap<String, Bound>,
 }
 
 pub(super) type Built = Result<Part, ParseError>;
 
 /// Builds and checks the tree of a whole formula.
-pub(super) fn build(text: &str, formula: &Formula<'_>, given: &BTreeMap<String, Meaning>) -> Built {
+pub(super) fn build(
+    text: &str,
+    notation: Notation,
+    formula: &Formula<'_>,
+    given: &BTreeMap<String, Meaning>,
+) -> Built {
     let start = Span { start: 0, end: 0 };
     let names = given.iter().map(|(name, meaning)| {
         let part = Part {
@@ -61,6 +68,7 @@ pub(super) fn build(text: &str, formula: &Formula<'_>, given: &BTreeMap<String, 
     });
     let mut builder = Builder {
         text,
+        notation,
         names: names.collect(),
     };
     for (name, span, part) in &formula.bindings {
@@ -147,24 +155,44 @@ impl Builder<'_> {
             part.span = span;
             return Ok(part);
         }
-        if fields::named(name).is_some() {
-            return Ok(self.column(name, span));
+        match dialect::column(self.notation, name) {
+            Some(Column::Field(field)) => Ok(self.column(field, span)),
+            Some(Column::Formula(text)) => self.defined(&text, span),
+            None => Err(self.unknown_name(name, span)),
         }
-        let hint = if let Some(operator) = operators::named(name) {
-            Some(format!(
-                "it is an operator: write `{}`",
-                signature(operator)
-            ))
+    }
+
+    /// Builds a formula in canonical notation that a name stands for.
+    fn defined(&self, text: &str, span: Span) -> Built {
+        let place = |error: ParseError| span.error(*error.problem, self.text);
+        let notation = Notation::Foretune;
+        let formula = syntax::read(text, notation).map_err(place)?;
+        let mut part = build(text, notation, &formula, &BTreeMap::new()).map_err(place)?;
+        part.span = span;
+        Ok(part)
+    }
+
+    fn unknown_name(&self, name: &str, span: Span) -> ParseError {
+        let hint = if let Some(operator) = dialect::operator(self.notation, name) {
+            let called = signature(operator).replace(operator.name, name);
+            Some(format!("it is an operator: write `{called}`"))
         } else {
-            let columns = FIELDS.iter().map(|field| field.name);
+            let columns = FIELDS.iter();
+            let columns: Vec<String> = columns
+                .map(|field| dialect::column_of(self.notation, field.name))
+                .collect();
+            let columns = columns.iter().map(String::as_str);
             suggestion(name, columns.chain(self.names.keys().map(String::as_str)))
         };
         let name = name.to_owned();
-        Err(span.error(Problem::UnknownName { name, hint }, self.text))
+        span.error(Problem::UnknownName { name, hint }, self.text)
     }
 
     fn call(&mut self, name: &str, arguments: &[Syntax<'_>], span: Span) -> Built {
-        let Some(operator) = operators::named(name) else {
+        if let Some(built) = dialect::own_call(self, name, arguments, span) {
+            return built;
+        }
+        let Some(operator) = dialect::operator(self.notation, name) else {
             return Err(self.unknown_operator(name, span));
         };
         let arguments = self.parts(arguments)?;
@@ -172,10 +200,10 @@ impl Builder<'_> {
     }
 
     fn unknown_operator(&self, name: &str, span: Span) -> ParseError {
-        let hint = if fields::named(name).is_some() {
+        let hint = if dialect::column(self.notation, name).is_some() {
             Some("it is a column: write it without parentheses".to_owned())
         } else {
-            suggestion(name, operators::all().iter().map(|operator| operator.name))
+            suggestion(name, dialect::callable(self.notation))
         };
         let span = Span {
             start: span.start,
@@ -210,7 +238,7 @@ impl Builder<'_> {
                 operator: written.to_owned(),
                 takes: takes(operator),
                 given,
-                signature: signature(operator),
+                signature: signature(operator).replace(operator.name, written),
             };
             return Err(span.error(problem, self.text));
         }
@@ -218,15 +246,16 @@ impl Builder<'_> {
             let place = argument.span;
             let error = |problem: Problem| place.error(problem, self.text);
             if matches!(parameter.kind, Kind::Window | Kind::Constant) {
-                let value = constant(operator, parameter, argument.is, &argument.expression)
-                    .map_err(error)?;
+                let cut = self.notation == Notation::Alpha101;
+                let value = constant(operator, written, parameter, argument, cut).map_err(error)?;
                 *argument = self.number(value, place);
             } else {
-                check(operator, parameter, argument.is, &argument.expression).map_err(error)?;
+                check(operator, written, parameter, argument).map_err(error)?;
             }
         }
         let types: Vec<Type> = arguments.iter().map(|argument| argument.is).collect();
-        check_domains(operator, &types).map_err(|problem| span.error(problem, self.text))?;
+        check_domains(operator, written, &types)
+            .map_err(|problem| span.error(problem, self.text))?;
         if is_no_delay(operator, &arguments) {
             let mut kept = arguments.swap_remove(0);
             kept.span = span;

@@ -77,9 +77,6 @@ impl Expression {
 impl fmt::Display for Expression {
     /// Writes the canonical notation.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&crate::language::print(
-            self,
-            crate::language::Notation::Foretune,
-        ))
+        formatter.write_str(&super::printer::canonical(self))
     }
 }

@@ -140,7 +140,7 @@ fn expanded(operator: &'static Operator, parts: &[Part], profile: &Profile) -> O
     let mut names = Names::new();
     let mut constants = Vec::new();
     for (parameter, part) in operator.parameters.iter().zip(parts) {
-        if matches!(parameter.kind, Kind::Window | Kind::Constant) {
+        if is_constant(parameter.kind) {
             constants.push(value(part)?);
         } else {
             names.insert(placeholder(parameter.name), part.clone());
@@ -162,13 +162,22 @@ pub(crate) fn template(
     constants: &[f64],
     profile: &Profile,
 ) -> Result<Expression, super::ParseError> {
-    let Computation::Formula(text) = operator.computation else {
-        return Ok(Expression::Number(f64::NAN));
-    };
+    match operator.computation {
+        Computation::Formula(text) => of_parameters(operator, text(profile), constants),
+        _ => Ok(Expression::Number(f64::NAN)),
+    }
+}
+
+/// Reads a formula over the names of the parameters of `operator`.
+fn of_parameters(
+    operator: &'static Operator,
+    text: &str,
+    constants: &[f64],
+) -> Result<Expression, super::ParseError> {
     let mut constants = constants.iter();
     let mut meanings = BTreeMap::new();
     for parameter in operator.parameters {
-        let meaning = if matches!(parameter.kind, Kind::Window | Kind::Constant) {
+        let meaning = if is_constant(parameter.kind) {
             Meaning {
                 expression: Expression::Number(*constants.next().unwrap_or(&f64::NAN)),
                 is: Type::NUMBER,
@@ -181,9 +190,45 @@ pub(crate) fn template(
         };
         meanings.insert(parameter.name.to_owned(), meaning);
     }
-    let text = text(profile);
     let formula = syntax::read(text, Notation::Foretune)?;
-    build::build(text, &formula, &meanings).map(|part| part.expression)
+    let notation = Notation::Foretune;
+    build::build(text, notation, &formula, &meanings).map(|part| part.expression)
+}
+
+fn is_constant(kind: Kind) -> bool {
+    matches!(kind, Kind::Window | Kind::Constant)
+}
+
+/// Returns a formula over the names of the parameters of `operator` with
+/// `arguments` in their places.
+pub(super) fn substituted(
+    operator: &'static Operator,
+    text: &str,
+    arguments: &[Expression],
+) -> Result<Expression, super::ParseError> {
+    let mut constants = Vec::new();
+    let mut names = BTreeMap::new();
+    for (parameter, argument) in operator.parameters.iter().zip(arguments) {
+        match argument {
+            Expression::Number(value) if is_constant(parameter.kind) => constants.push(*value),
+            _ => {
+                names.insert(placeholder(parameter.name), argument);
+            }
+        }
+    }
+    let template = of_parameters(operator, text, &constants)?;
+    Ok(filled(&template, &names))
+}
+
+fn filled(template: &Expression, names: &BTreeMap<String, &Expression>) -> Expression {
+    match template {
+        Expression::Number(_) => template.clone(),
+        Expression::Field(name) => names.get(name).map_or(template, |tree| *tree).clone(),
+        Expression::Call(operator, parts) => {
+            let parts = parts.iter().map(|part| filled(part, names)).collect();
+            Expression::Call(operator, parts)
+        }
+    }
 }
 
 #[cfg(test)]

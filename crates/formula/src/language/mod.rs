@@ -4,12 +4,14 @@
 //! `docs/formula-language.md` describes it for those who write formulas.
 
 mod build;
+mod dialect;
 mod error;
 mod expression;
 mod identity;
 mod lexer;
 mod normal;
 mod printer;
+mod spoken;
 mod syntax;
 #[cfg(test)]
 mod tests;
@@ -17,12 +19,16 @@ mod types;
 
 use std::collections::BTreeMap;
 
+use thiserror::Error;
+
 pub use build::signature;
 pub use error::{Caret, ParseError, Problem};
 pub(crate) use error::{nearest, suggestion};
 pub use expression::Expression;
 pub(crate) use identity::template;
 pub use identity::{canonical_hash, structure_hash};
+pub use printer::PrintError;
+pub use spoken::{Step, explain, tree};
 pub use types::LONGEST_WINDOW;
 
 use build::Meaning;
@@ -94,14 +100,39 @@ pub fn parse_with(
         (name.clone(), meaning)
     });
     let formula = syntax::read(text, notation)?;
-    let whole = build::build(text, &formula, &given.collect())?;
+    let whole = build::build(text, notation, &formula, &given.collect())?;
     if bindings.is_empty() {
         build::check_formula(&whole, text)?;
     }
     Ok(whole.expression)
 }
 
-/// Writes a formula in a notation. (Notations other than the canonical one are on their way.)
-pub fn print(expression: &Expression, _notation: Notation) -> String {
-    printer::canonical(expression)
+/// Writes a formula in a notation.
+///
+/// # Errors
+///
+/// If the notation has nothing for an operator of the formula. The canonical one
+/// has something for all.
+pub fn print(expression: &Expression, notation: Notation) -> Result<String, PrintError> {
+    printer::print(expression, notation)
+}
+
+/// Why a formula cannot be said in another notation.
+#[derive(Debug, Clone, PartialEq, Error)]
+pub enum TranslateError {
+    /// It cannot be read.
+    #[error(transparent)]
+    Parse(#[from] ParseError),
+    /// It cannot be written.
+    #[error(transparent)]
+    Print(#[from] PrintError),
+}
+
+/// Writes a formula of one notation in another.
+///
+/// # Errors
+///
+/// As [`parse`] and [`print`].
+pub fn translate(text: &str, from: Notation, to: Notation) -> Result<String, TranslateError> {
+    Ok(print(&parse(text, from)?, to)?)
 }

@@ -1,7 +1,10 @@
-//! The canonical notation written back: infix with the fewest parentheses, numbers
-//! as short as they can be to read back the same.
+//! Trees written back: infix with the fewest parentheses, numbers as short as they
+//! can be to read back the same.
 
-use super::Expression;
+use thiserror::Error;
+
+use super::dialect::{Said, column_of, name_of, restated, say};
+use super::{Expression, Notation};
 use crate::operators::Operator;
 
 const TERNARY: u8 = 0;
@@ -9,6 +12,16 @@ const COMPARISON: u8 = 3;
 const UNARY: u8 = 6;
 const POWER: u8 = 7;
 const PRIMARY: u8 = 8;
+
+/// A formula that a notation cannot say.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("the `{notation}` notation has nothing for `{operator}`")]
+pub struct PrintError {
+    /// The operator in the way.
+    pub operator: String,
+    /// The notation's name.
+    pub notation: &'static str,
+}
 
 /// Returns the symbol and level of a binary infix operator.
 fn infix(name: &str) -> Option<(&'static str, u8)> {
@@ -30,11 +43,19 @@ fn infix(name: &str) -> Option<(&'static str, u8)> {
     })
 }
 
-/// Writes `expression` in canonical notation.
+/// Writes `expression` in canonical notation, which says everything.
 pub(super) fn canonical(expression: &Expression) -> String {
-    let mut text = String::new();
-    write(expression, TERNARY, &mut text);
-    text
+    print(expression, Notation::Foretune).unwrap_or_else(|error| error.to_string())
+}
+
+/// Writes `expression` in `notation`.
+pub(super) fn print(expression: &Expression, notation: Notation) -> Result<String, PrintError> {
+    let mut printer = Printer {
+        notation,
+        text: String::new(),
+    };
+    printer.write(expression, TERNARY)?;
+    Ok(printer.text)
 }
 
 /// Returns a number as the notations write it.
@@ -44,22 +65,6 @@ pub(super) fn number(value: f64) -> String {
         format!("{value}")
     } else {
         format!("{value:e}")
-    }
-}
-
-/// Writes `expression` where something of at least `level` must stand.
-fn write(expression: &Expression, level: u8, text: &mut String) {
-    let own = level_of(expression);
-    if own < level {
-        text.push('(');
-    }
-    match expression {
-        Expression::Number(value) => text.push_str(&number(*value)),
-        Expression::Field(name) => text.push_str(name),
-        Expression::Call(operator, arguments) => write_call(operator, arguments, text),
-    }
-    if own < level {
-        text.push(')');
     }
 }
 
@@ -83,59 +88,136 @@ fn is_number(argument: Option<&Expression>) -> bool {
     matches!(argument, Some(Expression::Number(_)))
 }
 
-fn write_call(operator: &Operator, arguments: &[Expression], text: &mut String) {
-    match (operator.name, arguments) {
-        ("if_else", [condition, yes, no]) => {
-            write(condition, TERNARY + 1, text);
-            text.push_str(" ? ");
-            write(yes, TERNARY, text);
-            text.push_str(" : ");
-            write(no, TERNARY, text);
+struct Printer {
+    notation: Notation,
+    text: String,
+}
+
+type Written = Result<(), PrintError>;
+
+impl Printer {
+    /// Writes `expression` where something of at least `level` must stand.
+    fn write(&mut self, expression: &Expression, level: u8) -> Written {
+        match say(self.notation, expression)? {
+            Said::As(other) => return self.write(&other, level),
+            Said::Word(word) => {
+                self.text.push_str(&word);
+                return Ok(());
+            }
+            Said::Call(name, arguments) => return self.function(name, &arguments),
+            Said::Plainly => {}
         }
-        ("power", [base, exponent]) => {
-            write(base, PRIMARY, text);
-            text.push_str(" ^ ");
-            write(exponent, UNARY, text);
+        if let Expression::Call(operator, arguments) = expression
+            && let Some(other) = self.restated(operator, arguments)?
+        {
+            // What cannot be said is the operator asked for, not one of its parts.
+            return self.write(&other, level).map_err(|_| self.lacks(operator));
         }
-        ("not", [x]) => {
-            text.push('!');
-            write(x, UNARY, text);
+        let own = level_of(expression);
+        if own < level {
+            self.text.push('(');
         }
-        ("negate", [x]) if !is_number(Some(x)) => {
-            text.push('-');
-            write(x, UNARY, text);
+        match expression {
+            Expression::Number(value) => self.text.push_str(&number(*value)),
+            Expression::Field(name) => self.text.push_str(&column_of(self.notation, name)),
+            Expression::Call(operator, arguments) => self.call(operator, arguments)?,
         }
-        (name, [left, right]) if infix(name).is_some() => {
-            let (symbol, level) = infix(name).unwrap_or_default();
-            write(left, level + u8::from(level == COMPARISON), text);
-            text.push(' ');
-            text.push_str(symbol);
-            text.push(' ');
-            write(right, level + 1, text);
+        if own < level {
+            self.text.push(')');
         }
-        _ => write_function(operator, arguments, text),
+        Ok(())
+    }
+
+    /// Returns the same said otherwise where the notation has no word for it.
+    fn restated(
+        &self,
+        operator: &'static Operator,
+        arguments: &[Expression],
+    ) -> Result<Option<Expression>, PrintError> {
+        if self.has_infix(operator, arguments) || name_of(self.notation, operator).is_some() {
+            return Ok(None);
+        }
+        match restated(operator, arguments) {
+            Some(other) => Ok(Some(other)),
+            None => Err(self.lacks(operator)),
+        }
+    }
+
+    fn has_infix(&self, operator: &Operator, arguments: &[Expression]) -> bool {
+        match operator.name {
+            "modulo" => self.notation == Notation::Foretune,
+            "if_else" | "power" | "not" => true,
+            "negate" => !is_number(arguments.first()),
+            name => infix(name).is_some(),
+        }
+    }
+
+    fn lacks(&self, operator: &Operator) -> PrintError {
+        PrintError {
+            operator: operator.name.to_owned(),
+            notation: self.notation.name(),
+        }
+    }
+
+    fn call(&mut self, operator: &Operator, arguments: &[Expression]) -> Written {
+        match (operator.name, arguments) {
+            ("if_else", [condition, yes, no]) => {
+                self.write(condition, TERNARY + 1)?;
+                self.text.push_str(" ? ");
+                self.write(yes, TERNARY)?;
+                self.text.push_str(" : ");
+                self.write(no, TERNARY)
+            }
+            ("power", [base, exponent]) => {
+                self.write(base, PRIMARY)?;
+                self.text.push_str(" ^ ");
+                self.write(exponent, UNARY)
+            }
+            ("not", [x]) => {
+                self.text.push('!');
+                self.write(x, UNARY)
+            }
+            ("negate", [x]) if !is_number(Some(x)) => {
+                self.text.push('-');
+                self.write(x, UNARY)
+            }
+            (name, [left, right]) if infix(name).is_some() => {
+                let (symbol, level) = infix(name).unwrap_or_default();
+                self.write(left, level + u8::from(level == COMPARISON))?;
+                self.text.push_str(&format!(" {symbol} "));
+                self.write(right, level + 1)
+            }
+            _ => {
+                let name = name_of(self.notation, operator).unwrap_or(operator.name);
+                self.function(name, without_defaults(operator, arguments))
+            }
+        }
+    }
+
+    fn function(&mut self, name: &str, arguments: &[Expression]) -> Written {
+        self.text.push_str(name);
+        self.text.push('(');
+        for (index, argument) in arguments.iter().enumerate() {
+            if index > 0 {
+                self.text.push_str(", ");
+            }
+            self.write(argument, TERNARY)?;
+        }
+        self.text.push(')');
+        Ok(())
     }
 }
 
-fn write_function(operator: &Operator, arguments: &[Expression], text: &mut String) {
-    let default = |(index, argument): (usize, &Expression)| {
+/// Returns the arguments up to the last one that is not its parameter's default.
+fn without_defaults<'a>(operator: &Operator, arguments: &'a [Expression]) -> &'a [Expression] {
+    let is_default = |index: usize| {
         let default = operator.parameters.get(index).and_then(|p| p.default);
-        matches!((argument, default), (Expression::Number(value), Some(default)) if *value == default)
+        matches!((&arguments[index], default),
+            (Expression::Number(value), Some(default)) if *value == default)
     };
-    let written = arguments.len()
-        - arguments
-            .iter()
-            .enumerate()
-            .rev()
-            .take_while(|indexed| default(*indexed))
-            .count();
-    text.push_str(operator.name);
-    text.push('(');
-    for (index, argument) in arguments[..written].iter().enumerate() {
-        if index > 0 {
-            text.push_str(", ");
-        }
-        write(argument, TERNARY, text);
+    let mut count = arguments.len();
+    while count > 0 && is_default(count - 1) {
+        count -= 1;
     }
-    text.push(')');
+    &arguments[..count]
 }

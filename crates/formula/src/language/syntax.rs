@@ -18,6 +18,8 @@ pub(super) const MOST_LEVELS: usize = 200;
 pub(super) struct Syntax<'a> {
     pub(super) span: Span,
     pub(super) form: Form<'a>,
+    /// Whether it stands in parentheses.
+    enclosed: bool,
     levels: usize,
 }
 
@@ -72,6 +74,14 @@ const AND: usize = 2;
 const COMPARISON: usize = 3;
 const SUM: usize = 4;
 const PRODUCT: usize = 5;
+const LOOSE: [&str; 6] = [
+    "less",
+    "less_equal",
+    "greater",
+    "greater_equal",
+    "equal",
+    "not_equal",
+];
 
 impl<'a> Parser<'a> {
     fn formula(&mut self) -> Result<Formula<'a>, ParseError> {
@@ -106,7 +116,7 @@ impl<'a> Parser<'a> {
     fn expression(&mut self) -> Parsed<'a> {
         self.nest()?;
         let condition = self.binary(OR)?;
-        let parsed = if self.take("?") {
+        let parsed = if self.notation != Notation::Qlib && self.take("?") {
             let yes = self.expression()?;
             if !self.take(":") {
                 return Err(self.expected("`:` of `condition ? yes : no`", None));
@@ -129,6 +139,10 @@ impl<'a> Parser<'a> {
             }
             self.at += 1;
             let right = self.binary(found + 1)?;
+            if found <= AND {
+                self.check_python(&left)?;
+                self.check_python(&right)?;
+            }
             left = self.infix(name, vec![left, right])?;
             if found == COMPARISON
                 && self
@@ -146,6 +160,7 @@ impl<'a> Parser<'a> {
     /// The infix operator that stands here, with its level.
     fn infix_operator(&self) -> Option<(&'static str, usize)> {
         let gtja = self.notation == Notation::Gtja;
+        let qlib = self.notation == Notation::Qlib;
         let symbol = match self.token() {
             Token::Symbol(symbol) => symbol,
             Token::Name(name) if gtja && name.eq_ignore_ascii_case("and") => "&&",
@@ -153,10 +168,10 @@ impl<'a> Parser<'a> {
             _ => return None,
         };
         Some(match symbol {
-            "||" => ("or", OR),
-            "|" if self.single_bars() => ("or", OR),
-            "&&" => ("and", AND),
-            "&" if self.single_bars() => ("and", AND),
+            "||" if !qlib => ("or", OR),
+            "|" if gtja || qlib => ("or", OR),
+            "&&" if !qlib => ("and", AND),
+            "&" if gtja || qlib => ("and", AND),
             "<" => ("less", COMPARISON),
             "<=" => ("less_equal", COMPARISON),
             ">" => ("greater", COMPARISON),
@@ -168,13 +183,23 @@ impl<'a> Parser<'a> {
             "-" => ("subtract", SUM),
             "*" => ("multiply", PRODUCT),
             "/" => ("divide", PRODUCT),
-            "%" => ("modulo", PRODUCT),
+            "%" if self.notation == Notation::Foretune => ("modulo", PRODUCT),
             _ => return None,
         })
     }
 
-    fn single_bars(&self) -> bool {
-        self.notation != Notation::Foretune
+    /// In Python `&` and `|` bind tighter than comparisons.
+    fn check_python(&self, operand: &Syntax<'a>) -> Result<(), ParseError> {
+        let is_comparison = matches!(&operand.form, Form::Infix(name, _) if LOOSE.contains(name));
+        if self.notation == Notation::Qlib && is_comparison && !operand.enclosed {
+            let problem = Problem::Notation {
+                message: "a comparison beside `&` or `|` stands in parentheses in Python"
+                    .to_owned(),
+                hint: Some("write `(a > b) & (c > d)`".to_owned()),
+            };
+            return Err(operand.span.error(problem, self.text));
+        }
+        Ok(())
     }
 
     fn unary(&mut self) -> Parsed<'a> {
@@ -182,7 +207,7 @@ impl<'a> Parser<'a> {
         let name = match self.token() {
             Token::Symbol("-") => "negate",
             Token::Symbol("+") if self.notation != Notation::Foretune => "plus",
-            Token::Symbol("!") => "not",
+            Token::Symbol("!") if self.notation != Notation::Qlib => "not",
             _ => return self.power(),
         };
         self.at += 1;
@@ -192,11 +217,16 @@ impl<'a> Parser<'a> {
         let span = start.to(operand.span);
         match operand.form {
             _ if name == "plus" => Ok(operand),
-            Form::Number(value) if name == "negate" && self.is_literal(&operand) => Ok(Syntax {
-                span,
-                form: Form::Number(-value),
-                levels: 1,
-            }),
+            Form::Number(value)
+                if name == "negate" && !operand.enclosed && !value.is_sign_negative() =>
+            {
+                Ok(Syntax {
+                    span,
+                    form: Form::Number(-value),
+                    enclosed: false,
+                    levels: 1,
+                })
+            }
             _ => {
                 let mut parsed = self.infix(name, vec![operand])?;
                 parsed.span = span;
@@ -205,15 +235,13 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// Whether a number is written as such and not as `(5)` or `-5`.
-    fn is_literal(&self, operand: &Syntax<'_>) -> bool {
-        !self.text[operand.span.start..operand.span.end].starts_with(['(', '-'])
-    }
-
     fn power(&mut self) -> Parsed<'a> {
         let base = self.primary()?;
-        let python = self.notation == Notation::Qlib && self.token() == Token::Symbol("**");
-        if !python && self.token() != Token::Symbol("^") {
+        let symbol = match self.notation {
+            Notation::Qlib => "**",
+            _ => "^",
+        };
+        if self.token() != Token::Symbol(symbol) {
             return Ok(base);
         }
         self.at += 1;
@@ -229,6 +257,7 @@ impl<'a> Parser<'a> {
             Ok(Syntax {
                 span,
                 form,
+                enclosed: false,
                 levels: 1,
             })
         };
@@ -254,6 +283,7 @@ impl<'a> Parser<'a> {
                 let end = self.span();
                 self.close()?;
                 inner.span = span.to(end);
+                inner.enclosed = true;
                 Ok(inner)
             }
             _ => Err(self.expected("a value", None)),
@@ -304,7 +334,12 @@ impl<'a> Parser<'a> {
         if levels > MOST_LEVELS {
             return Err(too_deep(self.text, span));
         }
-        Ok(Syntax { span, form, levels })
+        Ok(Syntax {
+            span,
+            form,
+            enclosed: false,
+            levels,
+        })
     }
 
     fn nest(&mut self) -> Result<(), ParseError> {
@@ -356,6 +391,8 @@ impl<'a> Parser<'a> {
             Token::Symbol("&") | Token::Name("and") => Some("write `&&`"),
             Token::Symbol("|") | Token::Name("or") => Some("write `||`"),
             Token::Symbol("**") => Some("write `^`"),
+            Token::Symbol("^") if self.notation == Notation::Qlib => Some("write `**`"),
+            Token::Symbol("?") => Some("write `If(condition, yes, no)`"),
             Token::Symbol("=") => Some("write `==` to compare"),
             Token::End => Some("a parenthesis is not closed"),
             _ => None,

@@ -4,6 +4,7 @@
 //! bar, and whether it is made of columns of the panel or of a return series.
 
 use super::Expression;
+use super::build::Part;
 use super::error::Problem;
 use crate::Profile;
 use crate::engine::Input;
@@ -141,17 +142,17 @@ fn result_kind(operator: &Operator, arguments: &[Type]) -> Kind {
     operator.gives
 }
 
-/// Checks that `operator`, written as `written`, may take `argument` as
-/// `parameter`. Windows and constants are checked by [`constant`].
+/// Checks that `operator`, written as `written`, may take `part` as `parameter`. Windows and constants are checked by [`constant`].
 pub(super) fn check(
     operator: &Operator,
+    written: &str,
     parameter: &Parameter,
-    argument: Type,
-    expression: &Expression,
+    part: &Part,
 ) -> Result<(), Problem> {
+    let (argument, expression) = (part.is, &part.expression);
     let refuse = |needs, hint: Option<String>| {
         Err(Problem::Kind {
-            operator: operator.name.to_owned(),
+            operator: written.to_owned(),
             parameter: parameter.name.to_owned(),
             needs,
             found: argument.in_words(expression),
@@ -196,7 +197,11 @@ pub(super) fn check(
 }
 
 /// Checks that the arguments go together.
-pub(super) fn check_domains(operator: &Operator, arguments: &[Type]) -> Result<(), Problem> {
+pub(super) fn check_domains(
+    operator: &Operator,
+    written: &str,
+    arguments: &[Type],
+) -> Result<(), Problem> {
     let has = |domain| arguments.iter().any(|part| part.domain == Some(domain));
     let own = match operator.axis {
         Axis::Series => Some(Domain::Series),
@@ -211,7 +216,7 @@ pub(super) fn check_domains(operator: &Operator, arguments: &[Type]) -> Result<(
     };
     if both || against {
         return Err(Problem::Mixed {
-            operator: operator.name.to_owned(),
+            operator: written.to_owned(),
         });
     }
     Ok(())
@@ -238,13 +243,16 @@ pub(super) fn is_lag(operator: &Operator) -> bool {
 }
 
 /// Returns the value of a constant argument, checked: a window is a whole number
-/// of bars, at least 1 and at most [`LONGEST_WINDOW`]; `ts_delay` also takes 0.
+/// of bars, at least 1 and at most [`LONGEST_WINDOW`]; `ts_delay` also takes 0. A
+/// fraction of a window is cut off if `cut`.
 pub(super) fn constant(
     operator: &Operator,
+    written: &str,
     parameter: &Parameter,
-    argument: Type,
-    expression: &Expression,
+    part: &Part,
+    cut: bool,
 ) -> Result<f64, Problem> {
+    let (argument, expression) = (part.is, &part.expression);
     let window = parameter.kind == Kind::Window;
     let least = if operator.name == "ts_delay" {
         0.0
@@ -258,7 +266,7 @@ pub(super) fn constant(
             "a constant number".to_owned()
         };
         Err(Problem::Window {
-            operator: operator.name.to_owned(),
+            operator: written.to_owned(),
             parameter: parameter.name.to_owned(),
             needs,
             found,
@@ -277,10 +285,11 @@ pub(super) fn constant(
     }
     if value < 0.0 && is_lag(operator) {
         return Err(Problem::Future {
-            operator: operator.name.to_owned(),
+            operator: written.to_owned(),
             lag: value,
         });
     }
+    let value = if cut { value.floor() } else { value };
     if value.fract() != 0.0 || !(least..=LONGEST_WINDOW as f64).contains(&value) {
         return refuse(in_short(expression));
     }
