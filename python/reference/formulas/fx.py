@@ -6,8 +6,24 @@ import numpy as np
 from market import BLOCS, CURRENCIES, PAIRS
 from volatility import ewm  # noqa: F401  (the same helper)
 from windows import (
-    across, correlation, deviation, fold_since, known, lag, mean, residual, rolling,
-    row_mean, row_rank, seasonal, since, slope, total, variance, when, zscore,
+    across,
+    correlation,
+    deviation,
+    fold_since,
+    known,
+    lag,
+    mean,
+    residual,
+    rolling,
+    row_mean,
+    row_rank,
+    seasonal,
+    since,
+    slope,
+    total,
+    variance,
+    when,
+    zscore,
 )
 
 LEGS = [pair.split("/") for pair in PAIRS]

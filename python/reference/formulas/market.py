@@ -36,7 +36,7 @@ def open_times():
     """Hours from Wednesday 2024-01-17 00:00 UTC without weekends."""
     time, times = 1_705_449_600_000, []
     while len(times) < ROWS:
-        moment = datetime.datetime.fromtimestamp(time / 1000, datetime.timezone.utc)
+        moment = datetime.datetime.fromtimestamp(time / 1000, datetime.UTC)
         closed = (
             (moment.weekday() == 4 and moment.hour >= 22)
             or moment.weekday() == 5
@@ -54,10 +54,7 @@ def round_to(tick, price):
 
 def columns():
     """All columns, each rows x pairs."""
-    names = (
-        "open high low close volume bid ask bid_size ask_size microprice spread ofi trades"
-        " buy_volume sell_volume signed_volume cap funding_rate base_rate quote_rate"
-    ).split()
+    names = ["open", "high", "low", "close", "volume", "bid", "ask", "bid_size", "ask_size", "microprice", "spread", "ofi", "trades", "buy_volume", "sell_volume", "signed_volume", "cap", "funding_rate", "base_rate", "quote_rate"]
     table = {name: np.full((ROWS, len(PAIRS)), np.nan) for name in names}
     values = list(VALUES)
     last = [None] * len(PAIRS)
@@ -79,13 +76,13 @@ def columns():
             volume = float(np.floor(100.0 + 900.0 * uniform(row, lane, 30)))
             if lane == 4 and row % 211 == 5:
                 volume = 0.0
-            put = lambda name, value: table[name].__setitem__((row, lane), value)
+            bar = {}
             if not (lane == 5 and 10 <= row % 50 <= 12):
-                put("open", path[0])
-                put("high", max(path))
-                put("low", min(path))
-                put("close", path[5])
-                put("volume", volume)
+                bar["open"] = path[0]
+                bar["high"] = max(path)
+                bar["low"] = min(path)
+                bar["close"] = path[5]
+                bar["volume"] = volume
             half = tick * (1.0 + np.floor(4.0 * uniform(row, lane, 31)))
             middle = path[5] + tick * (np.floor(5.0 * uniform(row, lane, 32)) - 2.0)
             bid, ask = middle - half, middle + half
@@ -93,28 +90,30 @@ def columns():
             ask_size = 1.0 + np.floor(50.0 * uniform(row, lane, 34))
             buy = np.floor(300.0 * uniform(row, lane, 35))
             sell = np.floor(300.0 * uniform(row, lane, 36)) + 1.0
-            put("bid", bid)
-            put("ask", ask)
-            put("bid_size", bid_size)
-            put("ask_size", ask_size)
-            put("microprice", (bid * ask_size + ask * bid_size) / (bid_size + ask_size))
-            put("spread", 2.0 * half * (0.8 + 0.4 * uniform(row, lane, 37)))
-            put("ofi", np.floor(200.0 * bell(row, lane, 10)))
-            put("trades", 1.0 + np.floor(40.0 * uniform(row, lane, 38)))
-            put("buy_volume", buy)
-            put("sell_volume", sell)
-            put("signed_volume", buy - sell)
-            put("cap", 1_000_000.0 + 1000.0 * lane)
-            put("funding_rate", 0.0001 * bell(row // 8, lane, 11))
-            put("base_rate", RATES[base] + 0.001 * bell(row // 90, 200 + base, 0))
-            put("quote_rate", RATES[quote] + 0.001 * bell(row // 90, 200 + quote, 0))
+            bar["bid"] = bid
+            bar["ask"] = ask
+            bar["bid_size"] = bid_size
+            bar["ask_size"] = ask_size
+            bar["microprice"] = (bid * ask_size + ask * bid_size) / (bid_size + ask_size)
+            bar["spread"] = 2.0 * half * (0.8 + 0.4 * uniform(row, lane, 37))
+            bar["ofi"] = np.floor(200.0 * bell(row, lane, 10))
+            bar["trades"] = 1.0 + np.floor(40.0 * uniform(row, lane, 38))
+            bar["buy_volume"] = buy
+            bar["sell_volume"] = sell
+            bar["signed_volume"] = buy - sell
+            bar["cap"] = 1_000_000.0 + 1000.0 * lane
+            bar["funding_rate"] = 0.0001 * bell(row // 8, lane, 11)
+            bar["base_rate"] = RATES[base] + 0.001 * bell(row // 90, 200 + base, 0)
+            bar["quote_rate"] = RATES[quote] + 0.001 * bell(row // 90, 200 + quote, 0)
+            for name, value in bar.items():
+                table[name][row, lane] = value
     return table
 
 
 def clock():
     """Functions of the close time of each row."""
     moments = [
-        datetime.datetime.fromtimestamp((time + HOUR) / 1000, datetime.timezone.utc)
+        datetime.datetime.fromtimestamp((time + HOUR) / 1000, datetime.UTC)
         for time in open_times()
     ]
     pick = lambda value: np.array([float(value(moment)) for moment in moments])

@@ -6,8 +6,18 @@ from bidask import edge
 from scipy.stats import norm
 
 from windows import (
-    correlation, covariance, deviation, known, lag, mean, rolling, seasonal, slope,
-    total, truth, variance, when, zscore,
+    correlation,
+    covariance,
+    deviation,
+    known,
+    lag,
+    mean,
+    rolling,
+    seasonal,
+    slope,
+    total,
+    when,
+    zscore,
 )
 
 

@@ -5,8 +5,19 @@ import numpy as np
 from scipy.special import gamma
 
 from windows import (
-    correlation, covariance, deviation, ewm, known, lag, mean, rank, residual, rolling,
-    row_mean, row_rank, seasonal, top, total, truth, variance, zscore,
+    correlation,
+    deviation,
+    ewm,
+    known,
+    lag,
+    mean,
+    rank,
+    rolling,
+    row_mean,
+    row_rank,
+    seasonal,
+    total,
+    zscore,
 )
 
 PI = np.pi
@@ -305,8 +316,9 @@ def references():
     for d in (10, 20):
         R[f"volatility.change_{d}"] = lambda b, d=d: known(np.log(deviation(d, r(b)) / lag(deviation(d, r(b)), d)))
     for d in (20, 60):
-        level = lambda b: deviation(20, r(b))
-        R[f"volatility.vol_of_vol_{d}"] = lambda b, d=d: deviation(d, level(b)) / mean(d, level(b))
+        R[f"volatility.vol_of_vol_{d}"] = lambda b, d=d: rolling(
+            d, lambda x: x.std(ddof=1) / x.mean(), deviation(20, r(b))
+        )
         R[f"volatility.vol_of_range_change_{d}"] = lambda b, d=d: deviation(
             d, known(np.log(b.high - b.low) - lag(np.log(b.high - b.low)))
         )

@@ -1,17 +1,13 @@
-//! Operators for currencies: what the other pairs of a panel say about a pair,
-//! and what happened since the start of a session or at the same hour before.
-//!
-//! `fx_` operators work across the pairs of one row and read the currencies from
-//! the instruments' names.
-
-use std::collections::BTreeMap;
+//! Operators across the pairs of one row that know which currencies a pair holds:
+//! what the other pairs of a panel say about a pair. Currencies are read from the
+//! instruments' names.
 
 use market::Instrument;
 
 use super::{Axis, Call, Computation, Kind, Operator, Parameter, no_convention, no_warm_up, takes};
-use crate::engine::{ByLane, ByRow, Kernel, by_lane, by_row, known};
+use crate::engine::{ByRow, Kernel, by_row, known};
 
-use Kind::{Condition, Values, Window};
+use Kind::Values;
 
 /// The dollar's name.
 const DOLLAR: &str = "USD";
@@ -149,59 +145,7 @@ impl ByRow<1> for Holding {
     }
 }
 
-/// Folds a series from the bar on which a condition last held. Unknown values
-/// take no part and show nothing.
-#[derive(Clone)]
-struct FoldSince {
-    both: fn(f64, f64) -> f64,
-    begun: bool,
-    state: f64,
-}
-
-impl ByLane<2> for FoldSince {
-    fn next(&mut self, [condition, x]: [f64; 2]) -> f64 {
-        if !condition.is_nan() && condition != 0.0 {
-            self.begun = true;
-            self.state = f64::NAN;
-        }
-        if !self.begun || x.is_nan() {
-            return f64::NAN;
-        }
-        self.state = if self.state.is_nan() {
-            x
-        } else {
-            (self.both)(self.state, x)
-        };
-        self.state
-    }
-}
-
-/// Means by season: a value per hour, weekday or whatever tells bars apart.
-#[derive(Clone)]
-struct Seasonal {
-    window: usize,
-    seasons: BTreeMap<u64, Vec<f64>>,
-}
-
-impl ByLane<2> for Seasonal {
-    fn next(&mut self, [x, season]: [f64; 2]) -> f64 {
-        if x.is_nan() || season.is_nan() {
-            return f64::NAN;
-        }
-        let values = self.seasons.entry((season + 0.0).to_bits()).or_default();
-        if values.len() == self.window {
-            values.remove(0);
-        }
-        values.push(x);
-        if values.len() < self.window {
-            return f64::NAN;
-        }
-        values.iter().sum::<f64>() / self.window as f64
-    }
-}
-
 const X: &[Parameter] = &[takes("x", Values)];
-const CONDITION_X: &[Parameter] = &[takes("condition", Condition), takes("x", Values)];
 
 const fn across_pairs(
     name: &'static str,
@@ -220,27 +164,6 @@ const fn across_pairs(
             convention: no_convention,
         },
     }
-}
-
-const fn since(
-    name: &'static str,
-    meaning: &'static str,
-    make: fn(&Call<'_>) -> Box<dyn Kernel>,
-) -> Operator {
-    Operator {
-        axis: Axis::Time,
-        parameters: CONDITION_X,
-        ..across_pairs(name, meaning, make)
-    }
-}
-
-fn fold_since(call: &Call<'_>, both: fn(f64, f64) -> f64) -> Box<dyn Kernel> {
-    let state = FoldSince {
-        both,
-        begun: false,
-        state: f64::NAN,
-    };
-    by_lane::<2, _>(call.lanes, state)
 }
 
 pub(super) static OPERATORS: &[Operator] = &[
@@ -269,42 +192,71 @@ pub(super) static OPERATORS: &[Operator] = &[
         "the mean of {x} over all pairs that hold the US dollar, its sign turned where they are quoted in it",
         |call| by_row::<1, _>(call.lanes, Holding::new(call, |_| DOLLAR)),
     ),
-    since(
-        "ts_sum_since",
-        "the sum of {x} since {condition}, that bar included",
-        |call| fold_since(call, |sum, x| sum + x),
-    ),
-    since(
-        "ts_max_since",
-        "the largest {x} since {condition}, that bar included",
-        |call| fold_since(call, f64::max),
-    ),
-    since(
-        "ts_min_since",
-        "the smallest {x} since {condition}, that bar included",
-        |call| fold_since(call, f64::min),
-    ),
-    Operator {
-        parameters: &[
-            takes("x", Values),
-            takes("season", Values),
-            takes("window", Window),
-        ],
-        computation: Computation::Kernel {
-            make: |call| {
-                let state = Seasonal {
-                    window: call.window(0),
-                    seasons: BTreeMap::new(),
-                };
-                by_lane::<2, _>(call.lanes, state)
-            },
-            warm_up: |call| call.window(0) - 1,
-            convention: no_convention,
-        },
-        ..since(
-            "ts_seasonal_mean",
-            "the mean of the last {window} values of {x} on bars with the same {season}, this one included",
-            |call| fold_since(call, f64::max),
-        )
-    },
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Profile;
+
+    const UNKNOWN: f64 = f64::NAN;
+
+    fn call<'a>(instruments: &'a [String], profile: &'a Profile) -> Call<'a> {
+        Call {
+            constants: &[],
+            profile,
+            lanes: 8,
+            instruments,
+        }
+    }
+
+    fn names(names: &[&str]) -> Vec<String> {
+        names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    fn row<T: ByRow<1>>(mut rowwise: T, values: &[f64]) -> Vec<f64> {
+        let mut x = values.to_vec();
+        x.resize(8, UNKNOWN);
+        let mut output = vec![0.0; 8];
+        rowwise.row([&x], &mut output);
+        output
+    }
+
+    #[test]
+    fn crosses_go_through_quotes_of_either_direction() {
+        let pairs = names(&["EUR/USD", "USD/JPY", "EUR/JPY", "SPX500"]);
+        let profile = Profile::PAPER;
+        let values = row(
+            Cross::new(&call(&pairs, &profile), None),
+            &[1.25, 160.0, 210.0, 5000.0],
+        );
+        for (value, expect) in values.iter().zip([210.0 / 160.0, 210.0 / 1.25, 200.0]) {
+            assert!((value / expect - 1.0).abs() < 1e-14, "{values:?}");
+        }
+        assert!(values[3..].iter().all(|value| value.is_nan()));
+        // A missing leg leaves the crosses that need it unknown.
+        let values = row(
+            Cross::new(&call(&pairs, &profile), None),
+            &[UNKNOWN, 160.0, 210.0, 1.0],
+        );
+        assert!(!values[0].is_nan() && values[1].is_nan() && values[2].is_nan());
+        let values = row(
+            Cross::new(&call(&pairs, &profile), Some(DOLLAR)),
+            &[1.25, 160.0, 210.0],
+        );
+        assert!(values[0].is_nan() && values[1].is_nan() && (values[2] - 200.0).abs() < 1e-10);
+    }
+
+    #[test]
+    fn holdings_turn_the_sign_of_quote_currencies() {
+        let pairs = names(&["EUR/USD", "USD/JPY", "EUR/JPY"]);
+        let profile = Profile::PAPER;
+        let x = [0.02, 0.01, UNKNOWN];
+        let of = |currency: fn(&(String, String)) -> &str| {
+            row(Holding::new(&call(&pairs, &profile), currency), &x)
+        };
+        assert_eq!(of(|pair| &pair.0)[..3], [0.02, -0.005, 0.02]);
+        assert_eq!(of(|pair| &pair.1)[..3], [-0.005, -0.01, -0.01]);
+        assert_eq!(of(|_| DOLLAR)[..3], [-0.005; 3]);
+    }
+}

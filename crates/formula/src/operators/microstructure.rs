@@ -250,3 +250,59 @@ pub(super) static OPERATORS: &[Operator] = &[
         },
     },
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bars that move and have inner opens and closes.
+    fn bar(row: usize) -> [f64; 4] {
+        let close = 100.0 + (row * 7 % 13) as f64;
+        [close - 0.4, close + 1.0, close - 1.5, close + 0.3]
+    }
+
+    #[test]
+    fn edge_begins_anew_after_a_hole() {
+        let mut whole = Edge::new(4);
+        let values: Vec<f64> = (0..6).map(|row| whole.next(bar(row))).collect();
+        let known: Vec<bool> = values.iter().map(|value| !value.is_nan()).collect();
+        assert_eq!(known, [false, false, false, true, true, true]);
+        let mut holed = Edge::new(4);
+        for row in 0..9 {
+            holed.next(bar(row + 50));
+        }
+        assert!(holed.next([f64::NAN, 1.0, 1.0, 1.0]).is_nan());
+        let again: Vec<f64> = (0..6).map(|row| holed.next(bar(row))).collect();
+        assert_eq!(again[3..], values[3..]);
+        assert!(again[..3].iter().all(|value| value.is_nan()));
+    }
+
+    #[test]
+    fn edge_of_still_prices_is_unknown() {
+        let mut edge = Edge::new(3);
+        let last = (0..9).map(|_| edge.next([5.0; 4])).last();
+        assert!(last.is_some_and(f64::is_nan));
+        let mut single = Edge::new(2);
+        assert!((0..9).all(|row| single.next(bar(row)).is_nan()));
+    }
+
+    #[test]
+    fn buckets_are_filled_across_bars() {
+        // Bars of 10; a bucket is 10 as well. Whole buckets hold one bar each.
+        let mut clock = VolumeClock::new(1, 2);
+        assert!(clock.next([10.0, 0.0]).is_nan());
+        assert_eq!(clock.next([5.0, 5.0]), 0.5);
+        assert_eq!(clock.next([0.0, 10.0]), 0.5);
+        assert_eq!(clock.next([0.0, 10.0]), 1.0);
+        // A bar without volume changes nothing.
+        assert_eq!(clock.next([0.0, 0.0]), 1.0);
+        // Half a bucket is not counted before it is full.
+        let mut mixed = VolumeClock::new(2, 1);
+        assert!(mixed.next([4.0, 4.0]).is_nan());
+        assert!(mixed.next([4.0, 0.0]).is_nan());
+        // The open bucket holds 4 of 6: two more come from this bar of sales only.
+        assert_eq!(mixed.next([0.0, 4.0]), 2.0 / 6.0);
+        assert!(mixed.next([f64::NAN, 4.0]).is_nan());
+        assert!(mixed.next([4.0, 4.0]).is_nan());
+    }
+}

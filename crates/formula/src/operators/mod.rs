@@ -16,6 +16,7 @@ pub(crate) mod microstructure;
 pub(crate) mod recursive;
 pub(crate) mod talib;
 pub(crate) mod series;
+pub(crate) mod sessions;
 pub(crate) mod statistics;
 pub(crate) mod time;
 
@@ -151,6 +152,7 @@ static TABLES: &[&[Operator]] = &[
     series::OPERATORS,
     statistics::OPERATORS,
     fx::OPERATORS,
+    sessions::OPERATORS,
     microstructure::OPERATORS,
 ];
 
