@@ -47,6 +47,12 @@ FAMILIES = {
     "llama3-rotary": (transformers.LlamaConfig, dict(rope_parameters=LLAMA3)),
     "yarn-rotary": (transformers.Qwen2Config, dict(rope_parameters=YARN)),
     "linear-rotary": (transformers.LlamaConfig, dict(rope_parameters=LINEAR)),
+    # Windows shorter than the sequence, on all layers and on the upper one.
+    "mistral-window": (transformers.MistralConfig, dict(
+        hidden_size=16, intermediate_size=24, sliding_window=7, rope_parameters=PLAIN)),
+    "qwen2-window": (transformers.Qwen2Config, dict(
+        hidden_size=16, intermediate_size=24, tie_word_embeddings=True, use_sliding_window=True,
+        sliding_window=5, max_window_layers=1, rope_parameters=PLAIN)),
 }
 TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 LENGTH, FIRST = 24, 15

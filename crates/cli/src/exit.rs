@@ -257,7 +257,9 @@ fn of_model(error: &ModelError) -> Exit {
     match error {
         ModelError::Interrupted => Exit::Interrupted,
         ModelError::Weights(error) => of_weights(error),
-        ModelError::Rank { .. } => Exit::Usage,
+        ModelError::Rank { .. } | ModelError::Form { .. } | ModelError::Sampling { .. } => {
+            Exit::Usage
+        }
         _ => Exit::Model,
     }
 }

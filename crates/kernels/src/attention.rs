@@ -4,7 +4,7 @@
 //! it may look at: some earlier rows in full (its context, such as a prompt prefix shared by many
 //! examples) and its own rows causally. The same form serves packing without cross-contamination
 //! (no context), a shared prompt prefix in training, and a key/value cache in decoding (few query
-//! rows, a long context). No T x T matrix is kept: a tile of scores lives while it is used, and the
+//! rows, a long context). With a window, a row sees no more than the last keys of those. No T x T matrix is kept: a tile of scores lives while it is used, and the
 //! backward pass recomputes it from the saved log-sum-exp.
 
 use crate::cross_entropy::maximum;
@@ -44,6 +44,8 @@ pub struct Heads {
     pub key_value: usize,
     /// Width of a head (D).
     pub width: usize,
+    /// Keys that a row sees at most, the last ones, its own among them; none for all.
+    pub window: Option<usize>,
 }
 
 impl Heads {
@@ -53,6 +55,17 @@ impl Heads {
 
     fn group(self) -> usize {
         self.query / self.key_value
+    }
+
+    /// Returns which of a segment's keys, counted from the first of its context, its row `row` sees.
+    fn seen(self, segment: &Segment, row: usize) -> Range<usize> {
+        let end = segment.context_len() + row + 1;
+        end - self.window.map_or(end, |window| window.min(end))..end
+    }
+
+    /// Returns which keys the rows of a tile see together.
+    fn keys(self, segment: &Segment, tile: &Range<usize>) -> Range<usize> {
+        self.seen(segment, tile.start).start..self.seen(segment, tile.end - 1).end
     }
 }
 
@@ -89,21 +102,15 @@ pub fn attention_forward(
             let mut scores = Vec::new();
             let keys = score_tile(heads, segment, task, q, k, &mut scores);
             let mut row_lse = vec![0.0; t];
-            softmax_tile(
-                &mut scores,
-                keys,
-                segment.context_len(),
-                &task.tile,
-                &mut row_lse,
-            );
+            softmax_tile(heads, segment, task, &mut scores, &mut row_lse);
             let mut tile_out = vec![0.0; t * d];
             let mut first = 0;
-            for range in visible(segment, task.tile.end) {
+            for range in visible(segment, &keys) {
                 matmul(
                     &mut MatMut::dense(&mut tile_out, t, d),
                     Write::Add,
                     1.0,
-                    Mat::new(&scores[first..], t, range.len(), keys),
+                    Mat::new(&scores[first..], t, range.len(), keys.len()),
                     head_rows(v, &range, kw, task.head / heads.group(), d),
                 );
                 first += range.len();
@@ -158,7 +165,8 @@ pub fn attention_backward(
         for (row, values) in segment.rows.clone().zip(gradients.dq.chunks_exact(d)) {
             dq[row * qw + head * d..][..d].copy_from_slice(values);
         }
-        let key_rows = visible(segment, segment.own.len()).flatten();
+        let all = 0..segment.context_len() + segment.own.len();
+        let key_rows = visible(segment, &all).flatten();
         for (i, row) in key_rows.enumerate() {
             let at = row * kw + group * d;
             for j in 0..d {
@@ -212,11 +220,11 @@ fn head_backward(
         let dout_tile = Mat::new(&dout[first_row * qw + head * d..], t, d, qw);
         let q_tile = Mat::new(&q[first_row * qw + head * d..], t, d, qw);
         dp.clear();
-        dp.resize(t * keys, 0.0);
+        dp.resize(t * keys.len(), 0.0);
         let mut first = 0;
-        for range in visible(segment, tile.end) {
+        for range in visible(segment, &keys) {
             matmul(
-                &mut MatMut::new(&mut dp[first..], t, range.len(), keys),
+                &mut MatMut::new(&mut dp[first..], t, range.len(), keys.len()),
                 Write::Set,
                 1.0,
                 dout_tile,
@@ -227,29 +235,33 @@ fn head_backward(
         // p becomes the probabilities, dp the gradient of the scaled scores.
         for i in 0..t {
             let row = first_row + i;
-            let seen = context + tile.start + i + 1;
+            let seen = heads.seen(segment, tile.start + i);
+            let seen = seen.start - keys.start..seen.end - keys.start;
             let l = lse[row * heads.query + head];
             let o = &out[row * qw + head * d..][..d];
             let g = &dout[row * qw + head * d..][..d];
             let delta = lane_sum(d, |j| o[j] * g[j]);
-            let (p, dp) = (&mut p[i * keys..][..keys], &mut dp[i * keys..][..keys]);
+            let width = keys.len();
+            let (p, dp) = (&mut p[i * width..][..width], &mut dp[i * width..][..width]);
             widest(
                 #[inline(always)]
                 || {
-                    for (p, dp) in p[..seen].iter_mut().zip(&mut dp[..seen]) {
+                    for (p, dp) in p[seen.clone()].iter_mut().zip(&mut dp[seen.clone()]) {
                         *p = exp(*p - l);
                         *dp = *p * (*dp - delta) * heads.scale();
                     }
                 },
             );
-            p[seen..].fill(0.0);
-            dp[seen..].fill(0.0);
+            for values in [p, dp] {
+                values[..seen.start].fill(0.0);
+                values[seen.end..].fill(0.0);
+            }
         }
         let mut first = 0;
-        for range in visible(segment, tile.end) {
+        for range in visible(segment, &keys) {
             let n = range.len();
-            let ds = Mat::new(&dp[first..], t, n, keys);
-            let pt = Mat::new(&p[first..], t, n, keys);
+            let ds = Mat::new(&dp[first..], t, n, keys.len());
+            let pt = Mat::new(&p[first..], t, n, keys.len());
             matmul(
                 &mut MatMut::dense(&mut gradients.dq[tile.start * d..tile.end * d], t, d),
                 Write::Add,
@@ -257,7 +269,7 @@ fn head_backward(
                 ds,
                 head_rows(k, &range, kw, group, d),
             );
-            let at = first * d..(first + n) * d;
+            let at = (keys.start + first) * d..(keys.start + first + n) * d;
             let dk = &mut gradients.dk[at.clone()];
             matmul(
                 &mut MatMut::dense(dk, n, d),
@@ -304,10 +316,17 @@ fn tile_tasks(heads: Heads, segments: &[Segment]) -> Vec<Task> {
     tasks
 }
 
-/// Returns the key rows that the first `own` rows of a segment may see, range by range.
-fn visible(segment: &Segment, own: usize) -> impl Iterator<Item = Range<usize>> + '_ {
-    let own = segment.own.start..segment.own.start + own;
-    segment.context.iter().cloned().chain(std::iter::once(own))
+/// Returns the rows of a segment's keys, counted from the first of its context, range by range.
+fn visible(segment: &Segment, keys: &Range<usize>) -> impl Iterator<Item = Range<usize>> {
+    let keys = keys.clone();
+    let ranges = segment.context.iter().chain(std::iter::once(&segment.own));
+    let mut before = 0;
+    ranges.filter_map(move |range| {
+        let first = before;
+        before += range.len();
+        let (from, to) = (keys.start.max(first), keys.end.min(before));
+        (from < to).then(|| range.start + (from - first)..range.start + (to - first))
+    })
 }
 
 fn head_rows<'a>(
@@ -323,8 +342,8 @@ fn head_rows<'a>(
     Mat::new(&x[rows.start * stride + head * d..], rows.len(), d, stride)
 }
 
-/// Fills `scores` [t, keys] with the scaled products of a tile's queries and every key that its
-/// last row may see; returns `keys`.
+/// Fills `scores` [t, keys] with the scaled products of a tile's queries and every key that one of
+/// its rows may see; returns which keys those are.
 fn score_tile(
     heads: Heads,
     segment: &Segment,
@@ -332,22 +351,22 @@ fn score_tile(
     q: &[f32],
     k: &[f32],
     scores: &mut Vec<f32>,
-) -> usize {
+) -> Range<usize> {
     let (qw, kw, d) = (
         heads.query * heads.width,
         heads.key_value * heads.width,
         heads.width,
     );
     let t = task.tile.len();
-    let keys = segment.context_len() + task.tile.end;
+    let keys = heads.keys(segment, &task.tile);
     scores.clear();
-    scores.resize(t * keys, 0.0);
+    scores.resize(t * keys.len(), 0.0);
     let first_row = segment.rows.start + task.tile.start;
     let queries = Mat::new(&q[first_row * qw + task.head * d..], t, d, qw);
     let mut first = 0;
-    for range in visible(segment, task.tile.end) {
+    for range in visible(segment, &keys) {
         matmul(
-            &mut MatMut::new(&mut scores[first..], t, range.len(), keys),
+            &mut MatMut::new(&mut scores[first..], t, range.len(), keys.len()),
             Write::Set,
             heads.scale(),
             queries,
@@ -358,17 +377,13 @@ fn score_tile(
     keys
 }
 
-/// Turns scores into probabilities in place, zero beyond each row's causal limit.
-fn softmax_tile(
-    scores: &mut [f32],
-    keys: usize,
-    context: usize,
-    tile: &Range<usize>,
-    lse: &mut [f32],
-) {
-    for (i, (row, l)) in scores.chunks_exact_mut(keys).zip(lse).enumerate() {
-        let seen = context + tile.start + i + 1;
-        let (row, hidden) = row.split_at_mut(seen);
+/// Turns scores into probabilities in place, zero where a row does not see the key.
+fn softmax_tile(heads: Heads, segment: &Segment, task: &Task, scores: &mut [f32], lse: &mut [f32]) {
+    let keys = heads.keys(segment, &task.tile);
+    for (i, (row, l)) in scores.chunks_exact_mut(keys.len()).zip(lse).enumerate() {
+        let seen = heads.seen(segment, task.tile.start + i);
+        let (row, later) = row.split_at_mut(seen.end - keys.start);
+        let (earlier, row) = row.split_at_mut(seen.start - keys.start);
         widest(
             #[inline(always)]
             || {
@@ -384,7 +399,8 @@ fn softmax_tile(
                 *l = max + sum.ln();
             },
         );
-        hidden.fill(0.0);
+        earlier.fill(0.0);
+        later.fill(0.0);
     }
 }
 
@@ -443,7 +459,11 @@ mod tests {
         );
         for segment in segments {
             for (i, row) in segment.rows.clone().enumerate() {
-                let keys: Vec<usize> = visible(segment, i + 1).flatten().collect();
+                let ranges = segment.context.iter().cloned();
+                let own = segment.own.start..segment.own.start + i + 1;
+                let keys: Vec<usize> = ranges.chain([own]).flatten().collect();
+                let hidden = heads.window.map_or(0, |w| keys.len().saturating_sub(w));
+                let keys = &keys[hidden..];
                 for head in 0..heads.query {
                     let g = head / (heads.query / heads.key_value);
                     let score = |key: usize| -> f64 {
@@ -472,10 +492,18 @@ mod tests {
 
     #[test]
     fn forward_and_backward_match_the_definition() {
+        // A window within a tile, one that ends inside the context, one across two tiles.
+        for window in [None, Some(1), Some(7), Some(66), Some(1000)] {
+            check_window(window);
+        }
+    }
+
+    fn check_window(window: Option<usize>) {
         let heads = Heads {
             query: 4,
             key_value: 2,
             width: 6,
+            window,
         };
         // A shared prefix, two examples after it (one longer than a tile) and one on its own.
         let segments = vec![
@@ -553,6 +581,7 @@ mod tests {
             query: 2,
             key_value: 1,
             width: 4,
+            window: None,
         };
         let t = 30;
         let (q, k, v) = (values(t * 8, 5), values(t * 4, 6), values(t * 4, 7));

@@ -279,7 +279,7 @@ impl Decoder {
             Some((dattention, Write::Set)),
         );
         attention_backward(
-            self.heads(),
+            self.heads(index),
             &batch.segments,
             (q, k, v),
             (attention, lse),

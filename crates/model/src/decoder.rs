@@ -210,10 +210,7 @@ impl Decoder {
 
     /// Returns the longest sequence that can be computed, in tokens.
     pub fn max_positions(&self) -> usize {
-        let table = self.rotary.positions();
-        self.config
-            .sliding_window
-            .map_or(table, |window| window.min(table))
+        self.rotary.positions()
     }
 
     /// Returns the number of frozen parameters.
@@ -236,11 +233,13 @@ impl Decoder {
         self.head.as_ref().unwrap_or(&self.embedding)
     }
 
-    pub(crate) fn heads(&self) -> Heads {
+    /// Returns how a layer attends.
+    pub(crate) fn heads(&self, layer: usize) -> Heads {
         Heads {
             query: self.config.num_heads,
             key_value: self.config.num_kv_heads,
             width: self.config.head_dim,
+            window: self.config.windows.get(layer).copied().flatten(),
         }
     }
 }

@@ -322,7 +322,7 @@ impl Decoder {
             (&s.k[..], &s.v[..])
         };
         attention_forward(
-            self.heads(),
+            self.heads(run.index),
             &batch.segments,
             &s.q,
             keys,

@@ -32,7 +32,7 @@ fn small() -> ModelConfig {
         bos: None,
         eos: Vec::new(),
         pad: None,
-        sliding_window: None,
+        windows: Vec::new(),
     }
 }
 

@@ -4,6 +4,7 @@
 //! every linear.
 
 use model::batch::Batch;
+use model::generate::{Options, generate};
 use model::{Adapted, Decoder, Lora, Target};
 use safetensors::SafeTensors;
 use serde_json::Value;
@@ -18,13 +19,15 @@ const GRADIENT_TOLERANCE: f32 = 1e-3;
 /// Absolute, in nats.
 const LOSS_TOLERANCE: f64 = 1e-4;
 
-const FAMILIES: [&str; 6] = [
+const FAMILIES: [&str; 8] = [
     "mistral",
     "qwen2",
     "qwen3",
     "llama3-rotary",
     "yarn-rotary",
     "linear-rotary",
+    "mistral-window",
+    "qwen2-window",
 ];
 
 #[track_caller]
@@ -40,6 +43,54 @@ fn near(found: &[f32], wanted: &[f32], tolerance: f32, what: &str) {
         worst <= tolerance * largest,
         "{what}: off by {worst} where the largest is {largest}"
     );
+}
+
+/// Parts of one computation in another order of sums, of the largest logit.
+const ORDER_TOLERANCE: f32 = 1e-5;
+
+/// Beyond its window a layer sees nothing, whether keys come from the sequence, a shared beginning
+/// or a cache.
+#[test]
+fn windows_hold_in_shared_beginnings_and_in_the_cache() {
+    for family in ["mistral-window", "qwen2-window"] {
+        let directory = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+            .join("tests/fixtures/families")
+            .join(family);
+        let base = BaseModel::open(&directory).unwrap();
+        let decoder = Decoder::load(&base, &mut |_, _| ControlFlow::Continue(())).unwrap();
+        assert!(decoder.max_positions() > 24, "no limit at the window");
+        let tokens: Vec<u32> = (0..24).map(|i| 3 + i * 7 % 77).collect();
+        let rows: Vec<usize> = (0..tokens.len()).collect();
+        let mut whole = Batch::default();
+        whole.push(&tokens, 0, Vec::new(), 0);
+        let whole = decoder.logits(None, &whole, &rows).unwrap();
+        let mut split = Batch::default();
+        split.push(&tokens[..9], 0, Vec::new(), 0);
+        split.push(&tokens[9..], 9, vec![0..9], 0);
+        let split = decoder.logits(None, &split, &rows).unwrap();
+        near(&split, &whole, ORDER_TOLERANCE, family);
+        let last = &whole[23 * 80..];
+        let options = Options {
+            max_new: 1,
+            top: 80,
+            ..Options::default()
+        };
+        // A cache filled in two parts: the prompts share 20 tokens and part at the 21st.
+        let mut other = tokens.clone();
+        other[20] = 3 + (other[20] - 2) % 77;
+        let prompts = [tokens, other];
+        let found = generate(&decoder, None, &prompts, &options, &mut |_, _| {
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+        let mut wanted: Vec<(u32, f32)> = (0..80).zip(last.iter().copied()).collect();
+        wanted.sort_by(|a, b| b.1.total_cmp(&a.1));
+        let sum = wanted.iter().map(|(_, x)| x.exp()).sum::<f32>().ln();
+        let (ids, values): (Vec<u32>, Vec<f32>) = found[0].steps[0].top.iter().copied().unzip();
+        assert_eq!(ids, wanted.iter().map(|w| w.0).collect::<Vec<_>>());
+        let wanted: Vec<f32> = wanted.iter().map(|w| w.1 - sum).collect();
+        near(&values, &wanted, ORDER_TOLERANCE, family);
+    }
 }
 
 #[test]

@@ -82,8 +82,8 @@ pub struct ModelConfig {
     pub rms_norm_eps: f32,
     /// Rotary embedding.
     pub rope: Rope,
-    /// Longest supported sequence in tokens; already capped at the sliding window where
-    /// only some layers slide, so that full attention is exact up to it.
+    /// Longest supported sequence in tokens; a GGUF file that names a window, but not which layers
+    /// slide, is exact up to that window only.
     pub max_position: usize,
     /// Whether the output head is the embedding.
     pub tie_embeddings: bool,
@@ -97,8 +97,9 @@ pub struct ModelConfig {
     pub eos: Vec<u32>,
     /// Padding token, if any.
     pub pad: Option<u32>,
-    /// Attention window in tokens, when every layer slides.
-    pub sliding_window: Option<usize>,
+    /// Attention window of each layer in tokens, none for a layer that sees everything; empty when no
+    /// layer slides.
+    pub windows: Vec<Option<usize>>,
 }
 
 /// The families as an error message lists them.

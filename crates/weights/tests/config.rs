@@ -167,29 +167,30 @@ fn rotary_settings_in_the_newer_and_the_older_spelling() {
 
 #[test]
 fn sliding_windows() {
-    let window = |kind: &str, changes: &Json| {
+    let windows = |kind: &str, changes: &Json| {
         let config = open(&with(kind, changes)).unwrap();
-        (config.sliding_window, config.max_position)
+        assert_eq!(config.max_position, 64);
+        config.windows
     };
     let mixed = ["full_attention", "sliding_attention", "sliding_attention"];
     let full = ["full_attention"; 3];
+    let none = Vec::<Option<usize>>::new();
     let w = json!({"sliding_window": 16});
-    assert_eq!(window("mistral", &w), (Some(16), 64));
-    assert_eq!(window("llama", &w), (None, 64));
-    assert_eq!(window("qwen2", &w), (None, 64));
-    assert_eq!(
-        window("mistral", &json!({"sliding_window": null})),
-        (None, 64)
-    );
-    // Where only some layers slide, full attention is exact up to the window and no further.
+    assert_eq!(windows("mistral", &w), [Some(16); 3]);
+    assert_eq!(windows("llama", &w), none);
+    assert_eq!(windows("qwen2", &w), none);
+    assert_eq!(windows("mistral", &json!({"sliding_window": null})), none);
     let some = json!({"sliding_window": 16, "layer_types": mixed});
-    assert_eq!(window("mistral", &some), (None, 16));
-    let none = json!({"sliding_window": 16, "layer_types": full});
-    assert_eq!(window("mistral", &none), (None, 64));
+    assert_eq!(windows("mistral", &some), [None, Some(16), Some(16)]);
+    let all_full = json!({"sliding_window": 16, "layer_types": full});
+    assert_eq!(windows("mistral", &all_full), none);
     let upper = json!({"sliding_window": 16, "use_sliding_window": true, "max_window_layers": 1});
-    assert_eq!(window("qwen2", &upper), (None, 16));
+    assert_eq!(windows("qwen2", &upper), [None, Some(16), Some(16)]);
     let all = json!({"sliding_window": 16, "use_sliding_window": true, "max_window_layers": 0});
-    assert_eq!(window("qwen3", &all), (Some(16), 64));
+    assert_eq!(windows("qwen3", &all), [Some(16); 3]);
+    // transformers lets the first 28 layers see everything unless told otherwise.
+    let silent = json!({"sliding_window": 16, "use_sliding_window": true});
+    assert_eq!(windows("qwen2", &silent), none);
 }
 
 #[test]

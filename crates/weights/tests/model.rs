@@ -702,7 +702,7 @@ fn a_gguf_that_slides_is_capped_at_its_window() {
     })
     .unwrap();
     assert_eq!(model.config().max_position, 64);
-    assert_eq!(model.config().sliding_window, None);
+    assert!(model.config().windows.is_empty());
 }
 
 #[test]

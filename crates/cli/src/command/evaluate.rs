@@ -15,7 +15,7 @@ use crate::flow::llama::Outcome;
 use crate::flow::{base, examples};
 use crate::output::Printed;
 use crate::run::Run;
-use crate::settings::Settings;
+use crate::settings::{AnswerForm, Settings};
 
 /// Why `--gate` refuses.
 const REFUSED: &str = "the edge over the majority class is not above zero";
@@ -35,7 +35,8 @@ Writes into the run directory:
 Examples:
   foretune evaluate runs/quickstart
   foretune evaluate runs/quickstart --json | jq '.arms[] | {name, accuracy}'
-  foretune evaluate runs/quickstart --gate    exit code 5 unless the edge is real")]
+  foretune evaluate runs/quickstart --gate    exit code 5 unless the edge is real
+  foretune evaluate runs/quickstart --temperature 0.7 --top-p 0.9 --answer-form decision")]
 pub(crate) struct Typed {
     /// Run directory
     #[arg(value_name = "RUN")]
@@ -43,6 +44,55 @@ pub(crate) struct Typed {
     /// Exit with code 5 unless the interval of the edge over the majority class is above zero
     #[arg(long)]
     gate: bool,
+    #[command(flatten)]
+    answers: TypedAnswers,
+}
+
+/// How the answers shown on the page are written; the scores do not depend on it.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Answers shown on the page")]
+struct TypedAnswers {
+    /// Draw tokens at this temperature; 0 takes the most probable one [default: answers.temperature]
+    #[arg(long, value_name = "T")]
+    temperature: Option<f64>,
+    /// Draw from so many most probable tokens; 0 for all [default: answers.top_k]
+    #[arg(long, value_name = "N")]
+    top_k: Option<usize>,
+    /// Draw from the most probable tokens up to this probability [default: answers.top_p]
+    #[arg(long, value_name = "P")]
+    top_p: Option<f64>,
+    /// Seed of the draws [default: answers.seed]
+    #[arg(long, value_name = "N")]
+    answer_seed: Option<u64>,
+    /// What an answer must begin with [default: answers.form]
+    #[arg(long, value_name = "FORM")]
+    answer_form: Option<AnswerForm>,
+}
+
+impl TypedAnswers {
+    /// Returns the settings that the flags set.
+    fn settings(&self) -> Vec<(&'static str, String)> {
+        let form = self.answer_form.map(|form| match form {
+            AnswerForm::Free => "free".to_owned(),
+            AnswerForm::Decision => "decision".to_owned(),
+        });
+        [
+            (
+                "answers.temperature",
+                self.temperature.map(|t| t.to_string()),
+            ),
+            ("answers.top_k", self.top_k.map(|k| k.to_string())),
+            ("answers.top_p", self.top_p.map(|p| p.to_string())),
+            (
+                "answers.seed",
+                self.answer_seed.map(|seed| seed.to_string()),
+            ),
+            ("answers.form", form),
+        ]
+        .into_iter()
+        .filter_map(|(key, value)| Some((key, value?)))
+        .collect()
+    }
 }
 
 /// Runs the command.
@@ -50,7 +100,7 @@ pub(crate) struct Typed {
 /// # Errors
 /// When the run, its data set or its base model cannot be used, or on Ctrl-C.
 pub(crate) fn run(typed: &Typed, global: &Global) -> anyhow::Result<Printed> {
-    let settings = Settings::resolve(global, &[])?;
+    let settings = Settings::resolve(global, &typed.answers.settings())?;
     let run = Run::open(&typed.run)?;
     let (dataset, world) = examples::read(&run.dataset())?;
     let base = base::load(

@@ -96,7 +96,7 @@ pub(crate) fn load_if(
     allowed: impl FnOnce(&BaseModel, &Text) -> anyhow::Result<()>,
 ) -> anyhow::Result<Base> {
     let files = BaseModel::open(path)?;
-    let text = read_text(&files, path)?;
+    let text = read_text(&files, path, settings.thinking.flag())?;
     allowed(&files, &text)?;
     let mut bar = Progress::start("load weights", "tensors", None);
     let decoder = Decoder::load_as(&files, settings.keep, &mut |done, total| {
@@ -121,11 +121,14 @@ pub(crate) fn load_if(
     })
 }
 
-fn read_text(files: &BaseModel, path: &Path) -> anyhow::Result<Text> {
+fn read_text(files: &BaseModel, path: &Path, thinking: Option<bool>) -> anyhow::Result<Text> {
     let cannot_use = |what: &str| format!("cannot use the {what} of `{}`", path.display());
     let template: Result<&str, WeightsError> = files.chat_template();
-    let template = ChatTemplate::new(template?, files.bos_token(), files.eos_token())
+    let mut template = ChatTemplate::new(template?, files.bos_token(), files.eos_token())
         .with_context(|| cannot_use("chat template"))?;
+    if let Some(on) = thinking {
+        template = template.with_flag("enable_thinking", on);
+    }
     let tokenizer =
         Tokenizer::from_json(&files.tokenizer_json()?).with_context(|| cannot_use("tokenizer"))?;
     Text::new(path, tokenizer, template, &files.config().eos)

@@ -17,7 +17,7 @@ use super::report::{self, Parts};
 use super::select;
 use crate::progress::Progress;
 use crate::run::{self, Run};
-use crate::settings::Settings;
+use crate::settings::{AnswerForm, Settings};
 use crate::{files, interrupt};
 
 /// Held-out prompts shown on the page with both models' answers.
@@ -117,15 +117,24 @@ fn samples(
     let prompts = text.prompts(&chosen)?;
     let mut bar = Progress::start("answer samples", "prompts", Some(2 * prompts.len() as u64));
     let mut answers = Vec::with_capacity(2);
+    let form = match settings.answers.form {
+        AnswerForm::Free => None,
+        AnswerForm::Decision => Some(text.decision_form()?),
+    };
+    let options = generate::Options {
+        max_new: settings.check.max_new_tokens,
+        stop: &text.stop,
+        top: 1,
+        sampling: settings.answers.sampling(),
+        form: form.as_ref(),
+    };
     for lora in [None, Some(input.adapter)] {
         let before = answers.len() * prompts.len();
-        let generated = generate::greedy(
+        let generated = generate::generate(
             &input.base.decoder,
             lora,
             &prompts,
-            settings.check.max_new_tokens,
-            &text.stop,
-            1,
+            &options,
             &mut |done, _| {
                 bar.set((before + done) as u64);
                 interrupt::flow()

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use dataset::{Decision, Example, PreferencePair};
 use model::score::DecisionTokens;
 use model::{
-    ChatMessage, ChatTemplate, Encoded, TextError, Tokenizer, encode_conversation, encode_prompt,
+    ChatMessage, ChatTemplate, Encoded, Form, ModelError, TextError, Tokenizer,
+    encode_conversation, encode_prompt,
 };
 use train::Pair;
 
@@ -23,6 +24,8 @@ pub(crate) struct Text {
     /// The tokens by which an answer states its decision, in the order of
     /// [`Decision::ALL`].
     pub(crate) decisions: DecisionTokens,
+    /// The texts by which an answer states its decision, in the same order.
+    decision_texts: Vec<String>,
     /// Tokens that end an answer.
     pub(crate) stop: Vec<u32>,
 }
@@ -50,13 +53,18 @@ impl Text {
     ) -> anyhow::Result<Self> {
         // What the model writes first may be the marks of an empty reasoning block.
         let question = [ChatMessage::new("user", "?")];
-        let answers: Result<Vec<Vec<u32>>, TextError> = Decision::ALL
+        let texts: Result<Vec<String>, TextError> = Decision::ALL
             .iter()
             .map(|decision| {
                 let answer = answer_start(*decision);
                 let written = template.answer_text(&question, &answer)?;
-                tokenizer.encode(written.trim_end())
+                Ok(written.trim_end().to_owned())
             })
+            .collect();
+        let decision_texts = texts.map_err(|error| named(path, error))?;
+        let answers: Result<Vec<Vec<u32>>, TextError> = decision_texts
+            .iter()
+            .map(|text| tokenizer.encode(text))
             .collect();
         let answers = answers.map_err(|error| named(path, error))?;
         let decisions = DecisionTokens::derive(&answers)?;
@@ -69,8 +77,18 @@ impl Text {
             tokenizer,
             template,
             decisions,
+            decision_texts,
             stop,
         })
+    }
+
+    /// Prepares the form `DECISION: BUY|SELL|HOLD -` for generation.
+    ///
+    /// # Errors
+    /// When the tokenizer cannot write it.
+    pub(crate) fn decision_form(&self) -> Result<Form, ModelError> {
+        let texts: Vec<&str> = self.decision_texts.iter().map(String::as_str).collect();
+        Form::new(&self.tokenizer, &texts)
     }
 
     /// Encodes examples with their answers, for training; also returns how many

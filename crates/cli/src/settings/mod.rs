@@ -21,7 +21,7 @@ use dataset::DatasetSettings;
 use layers::{Layer, Origin, merge};
 use train::{DpoSettings, SftSettings};
 
-pub(crate) use sections::{Check, Data, Evaluate, Market, Model, Precision};
+pub(crate) use sections::{AnswerForm, Answers, Check, Data, Evaluate, Market, Model, Precision};
 
 use crate::arguments::Global;
 use crate::exit::{Exit, Stop};
@@ -35,8 +35,8 @@ pub(crate) const PRESETS: [(&str, &str); 2] = [
 ];
 const PREFIX: &str = "FORETUNE_";
 /// Sections that environment variables may set, `FORETUNE_<SECTION>__<KEY>`.
-const SECTIONS: [&str; 7] = [
-    "data", "dataset", "model", "train", "dpo", "evaluate", "check",
+const SECTIONS: [&str; 8] = [
+    "data", "dataset", "model", "train", "dpo", "evaluate", "answers", "check",
 ];
 
 /// The validated settings.
@@ -57,6 +57,8 @@ pub(crate) struct Settings {
     pub(crate) dpo: DpoSettings,
     /// How the adapter is judged.
     pub(crate) evaluate: Evaluate,
+    /// How the answers shown in a report are written.
+    pub(crate) answers: Answers,
     /// How its answers are compared with those of llama.cpp.
     pub(crate) check: Check,
 }

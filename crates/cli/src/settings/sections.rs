@@ -4,7 +4,7 @@
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
-use model::{Keeping, Unit};
+use model::{Keeping, Sampling, Unit};
 use serde::{Deserialize, Serialize};
 
 use super::Settings;
@@ -55,6 +55,32 @@ pub(crate) struct Model {
     pub(crate) precision: Precision,
     /// Whether training computes layers again on the way back instead of keeping them.
     pub(crate) recompute: bool,
+    /// What a chat template that knows `enable_thinking` is told.
+    pub(crate) thinking: Thinking,
+}
+
+/// What a chat template that knows `enable_thinking` is told, in training and in prompts alike.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Thinking {
+    /// Nothing: its own default holds.
+    #[default]
+    Template,
+    /// That answers may begin with reasoning.
+    On,
+    /// That they do not.
+    Off,
+}
+
+impl Thinking {
+    /// Returns the switch's position, if it is set.
+    pub(crate) fn flag(self) -> Option<bool> {
+        match self {
+            Self::Template => None,
+            Self::On => Some(true),
+            Self::Off => Some(false),
+        }
+    }
 }
 
 /// How products with the base's matrices are computed.
@@ -89,6 +115,7 @@ impl Default for Model {
             keep: Keeping::default(),
             precision: Precision::Auto,
             recompute: false,
+            thinking: Thinking::default(),
         }
     }
 }
@@ -160,6 +187,61 @@ impl Default for Check {
     }
 }
 
+/// How the answers shown in a report are written.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Answers {
+    /// 0 takes the most probable token; above it tokens are drawn, the more evenly the higher.
+    pub(crate) temperature: f64,
+    /// Most probable tokens to draw from; 0 for all.
+    pub(crate) top_k: usize,
+    /// Probability of the most probable tokens to draw from; 1 for all.
+    pub(crate) top_p: f64,
+    /// Least probability of a token as a share of the most probable one's.
+    pub(crate) min_p: f64,
+    /// Seed of the draws.
+    pub(crate) seed: u64,
+    /// What an answer must begin with.
+    pub(crate) form: AnswerForm,
+}
+
+/// What an answer must begin with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum AnswerForm {
+    /// Anything.
+    #[default]
+    Free,
+    /// `DECISION: BUY|SELL|HOLD -`.
+    Decision,
+}
+
+impl Default for Answers {
+    fn default() -> Self {
+        Self {
+            temperature: 0.0,
+            top_k: 0,
+            top_p: 1.0,
+            min_p: 0.0,
+            seed: 17,
+            form: AnswerForm::default(),
+        }
+    }
+}
+
+impl Answers {
+    /// Returns how tokens are drawn, none for the most probable ones.
+    pub(crate) fn sampling(&self) -> Option<Sampling> {
+        (self.temperature > 0.0).then_some(Sampling {
+            temperature: self.temperature as f32,
+            top_k: self.top_k,
+            top_p: self.top_p as f32,
+            min_p: self.min_p as f32,
+            seed: self.seed,
+        })
+    }
+}
+
 impl Settings {
     /// Checks what the types cannot.
     ///
@@ -170,6 +252,7 @@ impl Settings {
             train,
             evaluate,
             check,
+            answers,
             ..
         } = self;
         train
@@ -186,6 +269,13 @@ impl Settings {
         within("evaluate.logistic_l2", evaluate.logistic_l2, 1e-9..=1e9)?;
         within("evaluate.level", evaluate.level, 0.5..=0.999)?;
         within("evaluate.cost_per_side", evaluate.cost_per_side, 0.0..=0.1)?;
+        within(
+            "answers.temperature",
+            answers.temperature,
+            0.0..=100.0,
+        )?;
+        within("answers.top_p", answers.top_p, 1e-6..=1.0)?;
+        within("answers.min_p", answers.min_p, 0.0..=1.0)?;
         within("check.tie", check.tie, 0.0..=1.0)?;
         within("check.drift", check.drift, 0.0..=1.0)?;
         within("check.form_rate", check.form_rate, 0.0..=1.0)

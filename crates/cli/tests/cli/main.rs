@@ -5,6 +5,7 @@
     reason = "a helper of a test fails the test by panicking"
 )]
 
+mod answers;
 mod bad_input;
 mod estimate;
 mod flow;

@@ -142,7 +142,7 @@ pub(crate) fn from_json(
         }
     };
     let positions = required("max_position_embeddings")?;
-    let window = window(config, architecture, num_layers)?;
+    let windows = windows(config, architecture, num_layers)?;
     let mut eos = config.tokens("eos_token_id")?;
     for token in generation.map_or(Ok(Vec::new()), |json| json.tokens("eos_token_id"))? {
         if !eos.contains(&token) {
@@ -160,20 +160,14 @@ pub(crate) fn from_json(
         head_dim,
         rms_norm_eps: config.number("rms_norm_eps")?.unwrap_or(1e-6) as f32,
         rope: rope(config, positions)?,
-        max_position: match window {
-            Window::SomeLayers(tokens) => positions.min(tokens),
-            Window::None | Window::AllLayers(_) => positions,
-        },
+        max_position: positions,
         tie_embeddings: config.flag("tie_word_embeddings")?.unwrap_or(false),
         qkv_bias: architecture == Architecture::Qwen2,
         qk_norm: architecture == Architecture::Qwen3,
         bos: config.tokens("bos_token_id")?.first().copied(),
         eos,
         pad: config.tokens("pad_token_id")?.first().copied(),
-        sliding_window: match window {
-            Window::AllLayers(tokens) => Some(tokens),
-            Window::None | Window::SomeLayers(_) => None,
-        },
+        windows,
     };
     result.check(&config.path, str::to_owned)?;
     Ok(result)
@@ -234,23 +228,17 @@ fn refuse(config: &Json) -> Result<(), WeightsError> {
     Ok(())
 }
 
-#[derive(Clone, Copy)]
-enum Window {
-    None,
-    AllLayers(usize),
-    SomeLayers(usize),
-}
-
-/// Which layers slide: said by `layer_types` where present, else by the family's older keys.
-fn window(
+/// Returns every layer's window, said by `layer_types` where present, else by the family's older
+/// keys; empty when no layer slides.
+fn windows(
     config: &Json,
     architecture: Architecture,
     num_layers: usize,
-) -> Result<Window, WeightsError> {
+) -> Result<Vec<Option<usize>>, WeightsError> {
     let Some(tokens) = config.size("sliding_window")?.filter(|&n| n > 0) else {
-        return Ok(Window::None);
+        return Ok(Vec::new());
     };
-    let sliding = if let Some(types) = config.get("layer_types") {
+    let slides: Vec<bool> = if let Some(types) = config.get("layer_types") {
         let types = types
             .as_array()
             .filter(|list| list.len() == num_layers)
@@ -260,41 +248,36 @@ fn window(
                     format!("is not a list of {num_layers} entries"),
                 )
             })?;
-        let mut sliding = 0;
-        for kind in types {
-            match kind.as_str() {
-                Some("full_attention") => {}
-                Some("sliding_attention") => sliding += 1,
-                _ => {
-                    return Err(WeightsError::Unsupported {
-                        path: config.path.clone(),
-                        what: "the layer type",
-                        found: kind.to_string(),
-                        supported: "full_attention or sliding_attention",
-                    });
-                }
-            }
-        }
-        sliding
+        let slides = types.iter().map(|kind| match kind.as_str() {
+            Some("full_attention") => Ok(false),
+            Some("sliding_attention") => Ok(true),
+            _ => Err(WeightsError::Unsupported {
+                path: config.path.clone(),
+                what: "the layer type",
+                found: kind.to_string(),
+                supported: "full_attention or sliding_attention",
+            }),
+        });
+        slides.collect::<Result<_, _>>()?
     } else {
-        match architecture {
-            Architecture::Llama => 0,
-            Architecture::Mistral => num_layers,
-            Architecture::Qwen2 | Architecture::Qwen3 => {
-                if config.flag("use_sliding_window")? == Some(true) {
-                    let full = config.size("max_window_layers")?.unwrap_or(0);
-                    num_layers.saturating_sub(full)
-                } else {
-                    0
-                }
+        let first = match architecture {
+            Architecture::Llama => num_layers,
+            Architecture::Mistral => 0,
+            // Layers from this one on slide; the default is that of transformers.
+            Architecture::Qwen2 | Architecture::Qwen3
+                if config.flag("use_sliding_window")? == Some(true) =>
+            {
+                config.size("max_window_layers")?.unwrap_or(28)
             }
-        }
+            Architecture::Qwen2 | Architecture::Qwen3 => num_layers,
+        };
+        (0..num_layers).map(|layer| layer >= first).collect()
     };
-    Ok(match sliding {
-        0 => Window::None,
-        n if n == num_layers => Window::AllLayers(tokens),
-        _ => Window::SomeLayers(tokens),
-    })
+    if !slides.contains(&true) {
+        return Ok(Vec::new());
+    }
+    let window = |slides: bool| slides.then_some(tokens);
+    Ok(slides.into_iter().map(window).collect())
 }
 
 /// Reads `rope_parameters` (newer), or `rope_scaling` beside `rope_theta` (older).

@@ -128,7 +128,7 @@ pub(crate) fn from_gguf(file: &Gguf) -> Result<ModelConfig, WeightsError> {
         bos: token("bos_token_id")?,
         eos,
         pad: token("padding_token_id")?,
-        sliding_window: None,
+        windows: Vec::new(),
     };
     config.check(file.path(), |name| match name {
         "vocab_size" => "token_embd.weight".to_owned(),
