@@ -12,6 +12,10 @@ macro_rules! file {
 
 /// Name and text of each.
 pub(super) static FILES: &[(&str, &str)] = &[
+    file!("alpha101"),
+    file!("gtja191"),
+    file!("alpha158"),
+    file!("alpha360"),
     file!("talib"),
     file!("talib_candles"),
     file!("indicators"),
