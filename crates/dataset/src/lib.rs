@@ -19,6 +19,7 @@ mod decision;
 mod error;
 mod example;
 mod facts;
+pub mod knowledge;
 mod labels;
 pub mod package;
 mod pairs;

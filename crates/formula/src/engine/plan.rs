@@ -97,6 +97,23 @@ impl Plan {
         self.warm_up[self.roots[index]]
     }
 
+    /// Returns the columns of the panel that formula `index` reads, sorted.
+    pub fn columns(&self, index: usize) -> Vec<&str> {
+        let mut needed = vec![false; self.nodes.len()];
+        self.mark(self.roots[index], &mut needed);
+        let mut columns: Vec<&str> = self
+            .nodes
+            .iter()
+            .zip(needed)
+            .filter_map(|(node, needed)| match node {
+                Node::Column(name) if needed => Some(name.as_str()),
+                _ => None,
+            })
+            .collect();
+        columns.sort_unstable();
+        columns
+    }
+
     /// Returns the number of formulas.
     pub fn formulas(&self) -> usize {
         self.roots.len()
