@@ -312,7 +312,13 @@ impl Builder<'_> {
         profile: &Profile,
         inputs: &[usize],
     ) -> usize {
-        let before = inputs.iter().map(|&input| self.plan.warm_up[input]).max();
+        let before = inputs.iter().map(|&input| self.plan.warm_up[input]);
+        let before = match operator.name {
+            // Known as soon as either argument is.
+            "fill" => before.min(),
+            "is_unknown" => None,
+            _ => before.max(),
+        };
         let own = match operator.computation {
             Computation::Kernel { warm_up, .. } => warm_up(&self.call_of(constants, profile)),
             _ => 0,
