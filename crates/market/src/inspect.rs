@@ -1,13 +1,18 @@
-//! What a data directory holds and what is wrong with it, file by file.
+//! What a data directory holds and what is wrong with it, file by file: feather files of candles,
+//! Parquet and CSV files of bars, Parquet files of ticks, or a package of wide tables.
 //!
 //! One bad file is a line in the report, never the end of it. Nothing is repaired.
+
+mod tables;
 
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use crate::freqtrade::{self, CandleKind, DataFile};
+use crate::table::Package;
 use crate::{Bars, Gap, Instrument, MarketError, Timeframe, Timestamp, Warning};
+pub use tables::{PackageReport, PairReport};
 
 /// How many gaps of a file are listed one by one.
 const LISTED_GAPS: usize = 5;
@@ -17,8 +22,12 @@ const LISTED_GAPS: usize = 5;
 pub struct Inspection {
     /// The directory.
     pub directory: PathBuf,
-    /// Every `.feather` file of it and of its `futures/` folder, sorted by path.
+    /// Every `.feather` file of it and of its `futures/` folder, then every Parquet file of it and
+    /// every CSV file that has the columns of bars, each sorted by path.
     pub files: Vec<FileReport>,
+    /// The package that the directory is, where it has no such files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub package: Option<PackageReport>,
 }
 
 /// The state of one file.
@@ -30,7 +39,8 @@ pub struct FileReport {
     pub instrument: Option<Instrument>,
     /// The timeframe in the name, where it says one.
     pub timeframe: Option<Timeframe>,
-    /// What the rows are, where the name says it.
+    /// What the rows are, where the name says it; `bars`, `quotes`, `trades` or `table` by its
+    /// columns for a Parquet or CSV file.
     pub kind: Option<CandleKind>,
     /// The number of rows, where they could be read.
     pub rows: Option<usize>,
@@ -42,6 +52,9 @@ pub struct FileReport {
     pub gaps: GapReport,
     /// What is odd but usable.
     pub warnings: Vec<Warning>,
+    /// What else there is to say about a Parquet or CSV file, in words.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
     /// What makes the file unusable: the first fault found.
     pub errors: Vec<Fault>,
 }
@@ -71,9 +84,11 @@ pub struct Fault {
 }
 
 impl Inspection {
-    /// Reports whether no file has an error.
+    /// Reports whether no file and no table of the package has an error.
     pub fn is_sound(&self) -> bool {
+        let package = self.package.as_ref();
         self.files.iter().all(|file| file.errors.is_empty())
+            && package.is_none_or(|package| package.faults.is_empty())
     }
 }
 
@@ -89,6 +104,7 @@ impl FileReport {
             last: None,
             gaps: GapReport::default(),
             warnings: Vec::new(),
+            notes: Vec::new(),
             errors: Vec::new(),
         }
     }
@@ -107,27 +123,38 @@ impl FileReport {
     }
 }
 
-/// Reads every feather file of a data directory and of its `futures/` folder and reports on it.
+/// Reads every file of a data directory, and every feather file of its `futures/` folder, and
+/// reports on it; or, where there is none, on the package of wide tables that the directory is.
 ///
 /// # Errors
 /// [`MarketError::Io`] where the directory cannot be listed, [`MarketError::NoCandleFiles`] where
-/// it has no `.feather` file at all. A file's own faults are in its [`FileReport`].
+/// it has neither a file nor a table. A file's own faults are in its [`FileReport`].
 pub fn inspect(directory: &Path) -> Result<Inspection, MarketError> {
     let paths = freqtrade::feather_files(directory)?;
-    if paths.is_empty() {
-        return Err(freqtrade::no_candle_files(directory));
-    }
-    let files = paths
+    let others = tables::files(directory)?;
+    let package = if paths.is_empty() && others.is_empty() {
+        match Package::open(directory) {
+            Ok(package) => Some(tables::package(&package)),
+            Err(_) => return Err(freqtrade::no_candle_files(directory)),
+        }
+    } else {
+        None
+    };
+    let candles = paths.iter().map(|path| inspect_file(directory, path, look));
+    let others = others
         .iter()
-        .map(|path| inspect_file(directory, path))
-        .collect();
+        .map(|path| inspect_file(directory, path, tables::look));
     Ok(Inspection {
         directory: directory.to_owned(),
-        files,
+        files: candles.chain(others).collect(),
+        package,
     })
 }
 
-fn inspect_file(directory: &Path, path: &Path) -> FileReport {
+/// Looks at a file and fills its report.
+type Look = fn(&Path, &mut FileReport) -> Result<(), MarketError>;
+
+fn inspect_file(directory: &Path, path: &Path, look: Look) -> FileReport {
     let mut report = FileReport::new(path.strip_prefix(directory).unwrap_or(path));
     if let Err(error) = look(path, &mut report) {
         report.errors.push(Fault {

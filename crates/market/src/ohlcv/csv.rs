@@ -85,6 +85,23 @@ pub(super) fn read(path: &Path) -> Result<Table, MarketError> {
     Ok(table.finish(&names))
 }
 
+/// Returns the names in a file's first line, if it can be read.
+pub(super) fn column_names(path: &Path) -> Option<Vec<String>> {
+    let mut head = Vec::new();
+    let handle = File::open(path).ok()?;
+    BufReader::new(handle.take(LONGEST_HEAD))
+        .read_until(b'\n', &mut head)
+        .ok()?;
+    let delimiter = char::from(delimiter(&head));
+    let line = String::from_utf8(head).ok()?;
+    let names = line.trim_end().split(delimiter);
+    Some(
+        names
+            .map(|name| name.trim_matches('"').to_owned())
+            .collect(),
+    )
+}
+
 /// Returns the separator of which the first line has most.
 fn delimiter(head: &[u8]) -> u8 {
     let count = |byte: u8| head.split(|found| *found == byte).count();

@@ -20,7 +20,7 @@ use crate::{Bars, MarketError, Timeframe, Timestamp, Warning};
 pub use name::{BarsFile, discover, instrument, parse_file_name};
 
 pub(crate) use columns::{Names, TIME};
-pub(crate) use name::is_parquet;
+pub(crate) use name::{has_known_extension, is_parquet};
 pub(crate) use parquet::{check_rows, numbers, times};
 
 /// The most rows that are read from one file, as many as from a feather file.
@@ -117,6 +117,23 @@ pub(crate) fn read_unchecked(
         other_columns: table.other_columns,
     };
     Ok((contents, fault))
+}
+
+/// Reports whether a file has columns for the four prices of bars, as far as it can be told: for
+/// CSV files from the first line. A file that cannot be read has none.
+pub(crate) fn has_columns_of_bars(path: &Path) -> bool {
+    let names = if is_parquet(path) {
+        parquet::column_names(path)
+    } else {
+        csv::column_names(path)
+    };
+    names.is_some_and(|names| {
+        let names = Names::new(path, names.into_iter());
+        let roles = [columns::OPEN, columns::HIGH, columns::LOW, columns::CLOSE];
+        // A name that is there twice is a fault of bars.
+        let there = |role: &[&str]| names.all(role).is_ok_and(|found| !found.is_empty());
+        roles.into_iter().filter(|role| there(role)).count() >= 3
+    })
 }
 
 /// The columns of a file before they are bars.

@@ -40,6 +40,17 @@ pub(super) fn read(path: &Path) -> Result<Table, MarketError> {
     })
 }
 
+/// Returns the names of a file's columns, if it can be read.
+pub(super) fn column_names(path: &Path) -> Option<Vec<String>> {
+    let file = ParquetFile::open(path).ok()?;
+    Some(
+        file.columns()
+            .iter()
+            .map(|column| column.name.clone())
+            .collect(),
+    )
+}
+
 /// Refuses files that would not fit into memory.
 pub(crate) fn check_rows(file: &ParquetFile) -> Result<(), MarketError> {
     if file.rows() <= LARGEST_TABLE {

@@ -7,6 +7,7 @@
 mod glob;
 mod layout;
 mod package;
+mod package_check;
 mod reader;
 mod writer;
 

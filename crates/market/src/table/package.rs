@@ -3,7 +3,6 @@
 //! [`Package::open`] lists it and reads the footers; [`Package::check`] reads the stamps too.
 //! Nothing is repaired.
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -12,16 +11,12 @@ use serde::{Deserialize, Serialize};
 
 use super::WideReader;
 use crate::ohlcv::instrument;
-use crate::validate::check_times;
-use crate::{Instrument, MarketError, Timestamp};
+use crate::{Instrument, MarketError};
 
 /// What a package says about itself.
 const METADATA: &str = "metadata.json";
 /// The largest such file that is read.
 const LARGEST_METADATA: u64 = 16 << 20;
-/// How many names of columns a message lists.
-const LISTED: usize = 5;
-
 /// A part of a package, in the order of time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -219,137 +214,15 @@ impl PackagePair {
         let mut tables = self.tables.iter();
         tables.find_map(|(of, reader)| (*of == split).then_some(reader))
     }
-
-    fn fault(&self, kind: PackageFaultKind, split: Split, message: String) -> PackageFault {
-        let hint = match kind {
-            PackageFaultKind::MissingSplit => "write the table again, or leave the pair out",
-            PackageFaultKind::Empty => "leave the pair out, or give it more history",
-            PackageFaultKind::Columns => "write all tables with the same columns",
-            PackageFaultKind::NoTime => {
-                "keep the bar's time as a column or index, or declare that rows are in order of time"
-            }
-            PackageFaultKind::Overlap => {
-                "cut the tables at one instant: rows that are learned from must end before those \
-                 that are measured on start"
-            }
-            _ => "write the table again",
-        };
-        PackageFault {
-            kind,
-            pair: self.name.clone(),
-            split: Some(split),
-            row: None,
-            message,
-            hint: Some(hint.to_owned()),
-        }
-    }
-
-    fn missing(&self, known: &[PackageFault]) -> Vec<PackageFault> {
-        let there = |split: Split| {
-            let opened = self.table(split).is_some();
-            let broken = known
-                .iter()
-                .any(|fault| fault.pair == self.name && fault.split == Some(split));
-            opened || broken
-        };
-        Split::ALL
-            .into_iter()
-            .filter(|split| !there(*split))
-            .map(|split| {
-                let message = format!("`{}` has no `{split}.parquet`", self.name);
-                self.fault(PackageFaultKind::MissingSplit, split, message)
-            })
-            .collect()
-    }
-
-    fn columns(&self, model: &WideReader) -> Vec<PackageFault> {
-        let names = |reader: &WideReader| -> BTreeSet<String> {
-            let columns = reader.columns().iter();
-            columns.map(|column| column.name.clone()).collect()
-        };
-        let expected = names(model);
-        let mut faults = Vec::new();
-        for (split, reader) in &self.tables {
-            let found = names(reader);
-            let lacks: Vec<_> = expected.difference(&found).collect();
-            let more: Vec<_> = found.difference(&expected).collect();
-            if lacks.is_empty() && more.is_empty() {
-                continue;
-            }
-            let mut parts = Vec::new();
-            for (word, list) in [("lacks", lacks), ("has besides", more)] {
-                if !list.is_empty() {
-                    let some: Vec<_> = list
-                        .iter()
-                        .take(LISTED)
-                        .map(|name| format!("`{name}`"))
-                        .collect();
-                    let rest = list.len().saturating_sub(LISTED);
-                    let rest = if rest > 0 {
-                        format!(" and {rest} more")
-                    } else {
-                        String::new()
-                    };
-                    parts.push(format!("{word} {}{rest}", some.join(", ")));
-                }
-            }
-            let message = format!(
-                "`{}` differs from `{}`: it {}",
-                reader.path().display(),
-                model.path().display(),
-                parts.join(", and ")
-            );
-            faults.push(self.fault(PackageFaultKind::Columns, *split, message));
-        }
-        faults
-    }
-
-    fn times(&self, index_order: bool) -> Vec<PackageFault> {
-        let mut faults = Vec::new();
-        let mut before: Option<(Split, i64)> = None;
-        for (split, reader) in &self.tables {
-            let path = reader.path().display();
-            if reader.rows() == 0 {
-                let message = format!("`{path}` has no rows");
-                faults.push(self.fault(PackageFaultKind::Empty, *split, message));
-                continue;
-            }
-            if reader.time_column().is_none() {
-                if !index_order {
-                    let message = format!("`{path}` has no time column");
-                    faults.push(self.fault(PackageFaultKind::NoTime, *split, message));
-                }
-                continue;
-            }
-            let times = match stamps(reader) {
-                Ok(times) => times,
-                Err(error) => {
-                    let kind = PackageFaultKind::Time;
-                    faults.push(PackageFault::of(kind, &self.name, Some(*split), &error));
-                    continue;
-                }
-            };
-            let (Some(first), Some(last)) = (times.first(), times.last()) else {
-                continue;
-            };
-            if let Some((earlier, end)) = before
-                && *first <= end
-            {
-                let message = format!(
-                    "`{path}` starts at {}, before {earlier} ends at {}",
-                    Timestamp(*first),
-                    Timestamp(end)
-                );
-                faults.push(self.fault(PackageFaultKind::Overlap, *split, message));
-            }
-            before = Some((*split, *last));
-        }
-        faults
-    }
 }
 
 impl PackageFault {
-    fn of(kind: PackageFaultKind, pair: &str, split: Option<Split>, error: &MarketError) -> Self {
+    pub(super) fn of(
+        kind: PackageFaultKind,
+        pair: &str,
+        split: Option<Split>,
+        error: &MarketError,
+    ) -> Self {
         Self {
             kind,
             pair: pair.to_owned(),
@@ -359,16 +232,6 @@ impl PackageFault {
             hint: error.hint(),
         }
     }
-}
-
-/// Reads and checks all stamps of a table.
-fn stamps(reader: &WideReader) -> Result<Vec<i64>, MarketError> {
-    let mut times = Vec::new();
-    for group in 0..reader.groups() {
-        times.extend(reader.times(group)?);
-    }
-    check_times(&times, &reader.path().display().to_string())?;
-    Ok(times)
 }
 
 /// Returns the table of a part of a package, if it is there.

@@ -12,6 +12,8 @@ pub use aggregate::{TickBars, aggregate};
 pub use check::TickWarning;
 pub use read::{TickFile, read, read_quotes, read_trades};
 
+pub(crate) use read::kind_of;
+
 /// The best bid and ask after each change, one column per quantity, all of the same length.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Quotes {

@@ -89,6 +89,19 @@ pub fn read(path: &Path) -> Result<TickFile, MarketError> {
     quotes(&file).map(|(quotes, warnings)| TickFile::Quotes(quotes, warnings))
 }
 
+/// Says what the columns of a file are those of, if of ticks at all.
+pub(crate) fn kind_of(file: &ParquetFile) -> Result<Option<&'static str>, MarketError> {
+    let names = Names::of(file);
+    let has = |role: &[&str]| names.all(role).map(|found| !found.is_empty());
+    Ok(if has(BID)? && has(ASK)? {
+        Some("quotes")
+    } else if has(PRICE)? && has(SIZE)? && (has(MAKER)? || has(SIDE)?) {
+        Some("trades")
+    } else {
+        None
+    })
+}
+
 /// Reads best quotes, checked.
 ///
 /// # Errors

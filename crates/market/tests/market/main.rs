@@ -11,6 +11,8 @@ mod hostile;
 #[cfg(test)]
 mod hostile_parquet;
 #[cfg(test)]
+mod inspect;
+#[cfg(test)]
 mod ohlcv;
 #[cfg(test)]
 mod table;
