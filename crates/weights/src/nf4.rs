@@ -6,6 +6,8 @@
 
 use std::ops::Range;
 
+use rayon::prelude::*;
+
 use crate::dynamic_map;
 
 /// The sixteen values: quantiles of a standard normal, scaled to [-1, 1].
@@ -62,37 +64,35 @@ enum Scales {
 }
 
 impl Nf4Matrix {
-    /// Quantises a matrix that `fill` gives row by row, so that it never exists as a whole.
-    /// `double` quantises the scales too (4.127 bits a value instead of 4.5).
+    /// Quantises a matrix that `fill` gives row by row, on all threads, so that it never exists as a
+    /// whole. `double` quantises the scales too (4.127 bits a value instead of 4.5). The result does
+    /// not depend on the number of threads.
     ///
     /// # Errors
-    /// Whatever `fill` returns.
-    pub fn quantise<E>(
+    /// What `fill` returns for the first row that it fails for.
+    pub fn quantise<E: Send>(
         rows: usize,
         cols: usize,
         double: bool,
-        mut fill: impl FnMut(usize, &mut [f32]) -> Result<(), E>,
+        fill: impl Fn(usize, &mut [f32]) -> Result<(), E> + Sync,
     ) -> Result<Self, E> {
         let count = rows * cols;
-        let mut codes = Vec::with_capacity(count.div_ceil(2).next_multiple_of(NF4_BLOCK / 2));
-        let mut absmax = Vec::with_capacity(count.div_ceil(NF4_BLOCK));
-        let mut row_values = vec![0.0; cols];
-        let mut block = Vec::with_capacity(NF4_BLOCK);
-        for row in 0..rows {
-            fill(row, &mut row_values)?;
-            let mut rest = &row_values[..];
-            while !rest.is_empty() {
-                let (now, later) = rest.split_at(rest.len().min(NF4_BLOCK - block.len()));
-                block.extend_from_slice(now);
-                rest = later;
-                if block.len() == NF4_BLOCK {
-                    absmax.push(quantise_block(&block, &mut codes));
-                    block.clear();
-                }
-            }
-        }
-        if !block.is_empty() {
-            absmax.push(quantise_block(&block, &mut codes));
+        let mut codes = vec![0; count.div_ceil(2)];
+        let mut absmax = vec![0.0; count.div_ceil(NF4_BLOCK)];
+        // As many rows as a block has values are a whole number of blocks.
+        let each = (NF4_BLOCK * cols).max(1);
+        let faults: Vec<Option<E>> = codes
+            .par_chunks_mut(each.div_ceil(2))
+            .zip(absmax.par_chunks_mut(each.div_ceil(NF4_BLOCK)))
+            .enumerate()
+            .map(|(task, (codes, absmax))| {
+                let first = task * NF4_BLOCK;
+                let rows = first..(first + NF4_BLOCK).min(rows);
+                quantise_rows(rows, cols, &fill, codes, absmax).err()
+            })
+            .collect();
+        if let Some(fault) = faults.into_iter().flatten().next() {
+            return Err(fault);
         }
         let scales = if double {
             nest(&absmax)
@@ -168,14 +168,49 @@ impl Nf4Matrix {
     }
 }
 
-/// Appends the codes of a block and returns its largest magnitude.
-fn quantise_block(block: &[f32], codes: &mut Vec<u8>) -> f32 {
+/// Quantises some rows, which begin with a block, to their codes and the blocks' scales.
+fn quantise_rows<E>(
+    rows: Range<usize>,
+    cols: usize,
+    fill: &impl Fn(usize, &mut [f32]) -> Result<(), E>,
+    codes: &mut [u8],
+    absmax: &mut [f32],
+) -> Result<(), E> {
+    let mut blocks = codes.chunks_mut(NF4_BLOCK / 2).zip(absmax);
+    let mut put = |block: &[f32]| {
+        if let Some((codes, scale)) = blocks.next() {
+            *scale = quantise_block(block, codes);
+        }
+    };
+    let mut row_values = vec![0.0; cols];
+    let mut block = Vec::with_capacity(NF4_BLOCK);
+    for row in rows {
+        fill(row, &mut row_values)?;
+        let mut rest = &row_values[..];
+        while !rest.is_empty() {
+            let (now, later) = rest.split_at(rest.len().min(NF4_BLOCK - block.len()));
+            block.extend_from_slice(now);
+            rest = later;
+            if block.len() == NF4_BLOCK {
+                put(&block);
+                block.clear();
+            }
+        }
+    }
+    if !block.is_empty() {
+        put(&block);
+    }
+    Ok(())
+}
+
+/// Writes the codes of a block and returns its largest magnitude.
+fn quantise_block(block: &[f32], codes: &mut [u8]) -> f32 {
     let absmax = block.iter().fold(0.0f32, |max, x| max.max(x.abs()));
     let whole = block.len() == NF4_BLOCK;
     let code = |x: f32| nearest(&NF4, normalise(x, absmax, whole));
-    for pair in block.chunks(2) {
+    for (pair, byte) in block.chunks(2).zip(codes) {
         let low = pair.get(1).map_or(code(0.0), |x| code(*x));
-        codes.push(code(pair[0]) << 4 | low);
+        *byte = code(pair[0]) << 4 | low;
     }
     if whole { absmax } else { absmax.max(TINY) }
 }
