@@ -54,6 +54,11 @@ pub(crate) fn check_directory(path: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Returns the error of doing something with a file.
+pub(crate) fn fail(action: &str, path: &Path, error: std::io::Error) -> anyhow::Error {
+    anyhow::Error::new(error).context(format!("cannot {action} `{}`", path.display()))
+}
+
 /// Writes a file in one step.
 ///
 /// # Errors

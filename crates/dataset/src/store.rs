@@ -301,6 +301,11 @@ fn write_lines(path: &Path, examples: &[Example]) -> Result<FileSheet, DatasetEr
     file.finish().map_err(DatasetError::io("write", path))
 }
 
+/// Returns the sha256 of bytes in hexadecimal digits.
+pub(crate) fn sha256(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
 fn write_document(path: &Path, text: &str) -> Result<FileSheet, DatasetError> {
     let mut file = Counted::create(path)?;
     file.write(text.as_bytes())

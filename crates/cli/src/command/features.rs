@@ -5,9 +5,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
-use dataset::package::{
-    FeatureSet, PackageSettings, PackageSheet, write_package,
-};
+use dataset::package::{FeatureSet, PackageSettings, PackageSheet, write_package};
 use formula::catalogue::Catalogue;
 use formula::panel::{Alignment, Clock, Panel};
 use market::Timeframe;
@@ -62,7 +60,12 @@ pub(crate) struct Typed {
     #[arg(long, value_name = "NAME")]
     instrument: Vec<String>,
     /// Bars ahead of the targets
-    #[arg(long, value_name = "BARS", value_delimiter = ',', default_value = "1,5,10,20,50")]
+    #[arg(
+        long,
+        value_name = "BARS",
+        value_delimiter = ',',
+        default_value = "1,5,10,20,50"
+    )]
     horizons: Vec<usize>,
     /// Which instants are rows [default: continuous if the markets never close]
     #[arg(long, value_enum, value_name = "CLOCK")]
@@ -112,9 +115,16 @@ pub(crate) fn run(typed: &Typed, global: &Global) -> anyhow::Result<Printed> {
             patterns.any(|pattern| market::table::matches(pattern, &feature.name))
         });
         if features.is_empty() {
-            let text = format!("no feature of `{}` matches {}", set.name, typed.only.join(", "));
+            let text = format!(
+                "no feature of `{}` matches {}",
+                set.name,
+                typed.only.join(", ")
+            );
             return Err(Stop::new(Exit::Usage, text)
-                .hint(format!("`foretune features --show-set {}` lists them", set.name))
+                .hint(format!(
+                    "`foretune features --show-set {}` lists them",
+                    set.name
+                ))
                 .into());
         }
     }
@@ -159,7 +169,12 @@ pub(crate) fn run(typed: &Typed, global: &Global) -> anyhow::Result<Printed> {
     let sheet = sheet?;
     let time = progress.finish();
     let mut text = summary(&sheet, &typed.out);
-    let _ = write!(text, "written to {} in {}", typed.out.display(), spoken(time));
+    let _ = write!(
+        text,
+        "written to {} in {}",
+        typed.out.display(),
+        spoken(time)
+    );
     Ok(Printed::new(serde_json::to_value(&sheet)?, text))
 }
 
@@ -187,8 +202,11 @@ fn set(typed: &Typed, tables: &Tables) -> anyhow::Result<FeatureSet> {
 
 fn no_set(name: &str) -> Stop {
     let names = FeatureSet::names().join(", ");
-    Stop::new(Exit::Usage, format!("there is no feature set or file `{name}`"))
-        .hint(format!("sets: {names}"))
+    Stop::new(
+        Exit::Usage,
+        format!("there is no feature set or file `{name}`"),
+    )
+    .hint(format!("sets: {names}"))
 }
 
 fn summary(sheet: &PackageSheet, out: &Path) -> String {

@@ -66,7 +66,11 @@ fn find(directory: &Path) -> anyhow::Result<Vec<Found>> {
         .filter(|file| file.kind.is_candles())
         .collect();
     let futures = candles.iter().any(|file| file.kind == CandleKind::Futures);
-    let wanted = if futures { CandleKind::Futures } else { CandleKind::Spot };
+    let wanted = if futures {
+        CandleKind::Futures
+    } else {
+        CandleKind::Spot
+    };
     let feather: Vec<Found> = candles
         .into_iter()
         .filter(|file| file.kind == wanted)
@@ -146,14 +150,20 @@ fn choose(
             .into());
     }
     if left_out > 0 {
-        notes.push(format!("{left_out} files of other instruments or timeframes left out"));
+        notes.push(format!(
+            "{left_out} files of other instruments or timeframes left out"
+        ));
     }
     Ok(chosen.into_values().collect())
 }
 
 fn read(path: &Path) -> anyhow::Result<Bars> {
     let feather = path.extension().is_some_and(|ending| ending == "feather");
-    Ok(if feather { freqtrade::read(path)? } else { ohlcv::read(path)? })
+    Ok(if feather {
+        freqtrade::read(path)?
+    } else {
+        ohlcv::read(path)?
+    })
 }
 
 /// Returns the sha256 of a file.
@@ -169,7 +179,11 @@ fn digest(path: &Path) -> anyhow::Result<String> {
         }
         hasher.update(&buffer[..read]);
     }
-    Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hasher
+        .finalize()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect())
 }
 
 /// Reports whether markets are open at weekends: some bar opens on a Saturday in
@@ -178,5 +192,6 @@ pub(crate) fn never_close(bars: &[Bars]) -> bool {
     const DAY: i64 = 86_400_000;
     // 1970-01-01 was a Thursday.
     let saturday = |time: &i64| (time.div_euclid(DAY) + 3).rem_euclid(7) == 5;
-    bars.iter().all(|table| table.open_time.iter().any(saturday))
+    bars.iter()
+        .all(|table| table.open_time.iter().any(saturday))
 }

@@ -12,6 +12,7 @@ pub(crate) mod estimate;
 pub(crate) mod estimate_text;
 pub(crate) mod evaluation;
 pub(crate) mod examples;
+pub(crate) mod formula_page;
 pub(crate) mod guard;
 pub(crate) mod llama;
 pub(crate) mod preference;

@@ -269,11 +269,7 @@ impl Settings {
         within("evaluate.logistic_l2", evaluate.logistic_l2, 1e-9..=1e9)?;
         within("evaluate.level", evaluate.level, 0.5..=0.999)?;
         within("evaluate.cost_per_side", evaluate.cost_per_side, 0.0..=0.1)?;
-        within(
-            "answers.temperature",
-            answers.temperature,
-            0.0..=100.0,
-        )?;
+        within("answers.temperature", answers.temperature, 0.0..=100.0)?;
         within("answers.top_p", answers.top_p, 1e-6..=1.0)?;
         within("answers.min_p", answers.min_p, 0.0..=1.0)?;
         within("check.tie", check.tie, 0.0..=1.0)?;

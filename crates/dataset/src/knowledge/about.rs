@@ -32,10 +32,7 @@ fn definition(maker: &mut Maker<'_>, entry: &Entry) {
         "Define {}.",
     ];
     let question = choice(&ways, SEED, &entry.id).replace("{}", &called(entry));
-    let answer = format!(
-        "{}\nFormula: `{}`.",
-        entry.explanation, entry.text
-    );
+    let answer = format!("{}\nFormula: `{}`.", entry.explanation, entry.text);
     maker.add(Kind::Definition, question, answer);
     let ways = [
         "How are high and low values of {} read?",
@@ -77,7 +74,10 @@ fn reading(maker: &mut Maker<'_>, entry: &Entry) {
         .enumerate()
         .map(|(index, step)| format!("{}. {}", index + 1, step.sentence))
         .collect();
-    let answer = format!("{}\nThe last step is the value of the formula.", lines.join("\n"));
+    let answer = format!(
+        "{}\nThe last step is the value of the formula.",
+        lines.join("\n")
+    );
     maker.add(Kind::Reading, question, answer);
 }
 
@@ -159,13 +159,18 @@ fn citation(maker: &mut Maker<'_>, entry: &Entry, catalogue: &Catalogue) {
         "Who published {}?",
     ];
     let question = choice(&ways, SEED, &entry.id).replace("{}", &called(entry));
-    let source = catalogue.family(&entry.family).map_or("", |family| &family.source);
+    let source = catalogue
+        .family(&entry.family)
+        .map_or("", |family| &family.source);
     let mut answer = format!("{}.", entry.citation.trim_end_matches('.'));
     if !source.is_empty() {
         answer += &format!(" Family: {}.", source.trim_end_matches('.'));
     }
     if !entry.also.is_empty() {
-        answer += &format!(" The same formula is also known as {}.", entry.also.join(", "));
+        answer += &format!(
+            " The same formula is also known as {}.",
+            entry.also.join(", ")
+        );
     }
     maker.add(Kind::Citation, question, answer);
 }

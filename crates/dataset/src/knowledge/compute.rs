@@ -40,7 +40,11 @@ pub(crate) struct Shown {
 pub(crate) fn add(maker: &mut Maker<'_>, world: &World<'_>, settings: &KnowledgeSettings) {
     let entry = maker.entry;
     for number in 0..settings.computations {
-        let draw = seed::hash(settings.seed, "computation", &format!("{}#{number}", entry.id));
+        let draw = seed::hash(
+            settings.seed,
+            "computation",
+            &format!("{}#{number}", entry.id),
+        );
         if entry.needs.series {
             of_series(maker, entry, world, draw);
         } else {

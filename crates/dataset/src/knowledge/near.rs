@@ -40,8 +40,13 @@ pub(crate) fn without_near_duplicates(
     for example in examples {
         let triples = triples(&example);
         let keys = keys(&triples);
-        let twin = keys.iter().flat_map(|key| bands.get(key).into_iter().flatten());
-        if twin.into_iter().any(|&other| jaccard(&triples, &kept[other].1) >= NEAR_DUPLICATE) {
+        let twin = keys
+            .iter()
+            .flat_map(|key| bands.get(key).into_iter().flatten());
+        if twin
+            .into_iter()
+            .any(|&other| jaccard(&triples, &kept[other].1) >= NEAR_DUPLICATE)
+        {
             continue;
         }
         for key in keys {
@@ -56,7 +61,10 @@ pub(crate) fn without_near_duplicates(
         examples: of - kept.len(),
         of,
     };
-    (kept.into_iter().map(|(example, _)| example).collect(), removed)
+    (
+        kept.into_iter().map(|(example, _)| example).collect(),
+        removed,
+    )
 }
 
 /// Returns the hashes of all runs of three words.
@@ -108,7 +116,11 @@ fn keys(triples: &HashSet<u64>) -> Vec<(usize, u64)> {
 fn jaccard(a: &HashSet<u64>, b: &HashSet<u64>) -> f64 {
     let both = a.intersection(b).count();
     let either = a.len() + b.len() - both;
-    if either == 0 { 1.0 } else { both as f64 / either as f64 }
+    if either == 0 {
+        1.0
+    } else {
+        both as f64 / either as f64
+    }
 }
 
 #[cfg(test)]

@@ -95,7 +95,10 @@ impl<'a> World<'a> {
         let returns: Vec<f64> = (start + 1..=start + count)
             .map(|row| shown(at(row) / at(row - 1) - 1.0))
             .collect();
-        returns.iter().all(|value| value.is_finite()).then_some(returns)
+        returns
+            .iter()
+            .all(|value| value.is_finite())
+            .then_some(returns)
     }
 }
 
@@ -399,7 +402,12 @@ fn of_series(maker: &mut Maker<'_>, entry: &Entry, world: &World<'_>, draw: u64)
         "{moved}. {} Keep in mind: {}",
         entry.interpretation, entry.pitfalls
     );
-    maker.add_at(Kind::Interpretation, question, answer, Some((instrument, at)));
+    maker.add_at(
+        Kind::Interpretation,
+        question,
+        answer,
+        Some((instrument, at)),
+    );
 }
 
 /// Returns the windows of a formula, ascending, each once.
@@ -452,7 +460,10 @@ fn deviation(values: &[f64]) -> f64 {
 
 /// Returns the mean absolute change from one value to the next.
 fn step(values: &[f64]) -> f64 {
-    let steps: Vec<f64> = values.windows(2).map(|pair| (pair[1] - pair[0]).abs()).collect();
+    let steps: Vec<f64> = values
+        .windows(2)
+        .map(|pair| (pair[1] - pair[0]).abs())
+        .collect();
     mean(&steps)
 }
 

@@ -70,7 +70,10 @@ pub(crate) fn conventions(entry: &Entry) -> String {
         RankScale::Ordinal => "the rank from 1 to n, ties share the mean rank",
     };
     if uses("cs_rank") || uses("group_rank") {
-        told.push(format!("cross-sectional ranks are {}", scale(profile.cross_rank)));
+        told.push(format!(
+            "cross-sectional ranks are {}",
+            scale(profile.cross_rank)
+        ));
     }
     if uses("ts_rank") {
         told.push(format!("ts_rank is {}", scale(profile.time_rank)));

@@ -47,7 +47,9 @@ pub fn verify(lines: impl BufRead, catalogue: &Catalogue) -> std::io::Result<Ver
                 found.computations +=
                     usize::from(example.kind == Kind::Computation && checked.is_ok());
                 let twice = !ids.insert(example.id.clone());
-                checked.err().or(twice.then(|| format!("`{}` is there twice", example.id)))
+                checked
+                    .err()
+                    .or(twice.then(|| format!("`{}` is there twice", example.id)))
             }
         };
         if let Some(fault) = fault
@@ -114,7 +116,9 @@ fn series_numbers(entry: &Entry, question: &str) -> Result<Vec<String>, String> 
         };
         let values = text.split(", ").map(str::parse);
         let values: Result<Vec<f64>, _> = values.collect();
-        values.map(Some).map_err(|_| format!("`{name}` is no list of numbers"))
+        values
+            .map(Some)
+            .map_err(|_| format!("`{name}` is no list of numbers"))
     };
     let returns = list("r = ")?.ok_or("no returns are shown")?;
     let benchmark = list("benchmark = ")?;
@@ -136,8 +140,14 @@ fn series_numbers(entry: &Entry, question: &str) -> Result<Vec<String>, String> 
 
 /// Reads the bars that a question shows.
 fn shown(question: &str) -> Result<Shown, String> {
-    let mut lines = question.lines().skip_while(|line| !line.starts_with("open_time"));
-    let head: Vec<&str> = lines.next().ok_or("no bars are shown")?.split(',').collect();
+    let mut lines = question
+        .lines()
+        .skip_while(|line| !line.starts_with("open_time"));
+    let head: Vec<&str> = lines
+        .next()
+        .ok_or("no bars are shown")?
+        .split(',')
+        .collect();
     let several = head.get(1) == Some(&"instrument");
     let names = &head[1 + usize::from(several)..];
     let spoken = question
@@ -147,21 +157,37 @@ fn shown(question: &str) -> Result<Shown, String> {
     let timeframe: Timeframe = spoken.0.parse().map_err(|_| "the timeframe is none")?;
     let one = question
         .lines()
-        .find_map(|line| line.split_once(" at the last bar").map(|(before, _)| before))
+        .find_map(|line| {
+            line.split_once(" at the last bar")
+                .map(|(before, _)| before)
+        })
         .and_then(|before| before.rsplit(' ').next())
         .unwrap_or("");
     let mut shown = Shown {
-        instruments: if several { Vec::new() } else { vec![one.to_owned()] },
+        instruments: if several {
+            Vec::new()
+        } else {
+            vec![one.to_owned()]
+        },
         timeframe,
         open_time: Vec::new(),
-        columns: names.iter().map(|name| ((*name).to_owned(), Vec::new())).collect(),
+        columns: names
+            .iter()
+            .map(|name| ((*name).to_owned(), Vec::new()))
+            .collect(),
     };
     for line in lines {
         let cells: Vec<&str> = line.split(',').collect();
         if cells.len() != head.len() {
-            return Err(format!("`{line}` has {} cells, expected {}", cells.len(), head.len()));
+            return Err(format!(
+                "`{line}` has {} cells, expected {}",
+                cells.len(),
+                head.len()
+            ));
         }
-        let time: Timestamp = cells[0].parse().map_err(|_| format!("`{}` is no time", cells[0]))?;
+        let time: Timestamp = cells[0]
+            .parse()
+            .map_err(|_| format!("`{}` is no time", cells[0]))?;
         if shown.open_time.last() != Some(&time.0) {
             shown.open_time.push(time.0);
         }

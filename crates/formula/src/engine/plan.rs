@@ -149,7 +149,10 @@ impl Plan {
         }
         match &self.nodes[node] {
             Node::Operator { inputs, .. } => {
-                1 + inputs.iter().map(|&input| self.mark(input, seen)).sum::<usize>()
+                1 + inputs
+                    .iter()
+                    .map(|&input| self.mark(input, seen))
+                    .sum::<usize>()
             }
             _ => 0,
         }

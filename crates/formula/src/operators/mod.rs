@@ -14,10 +14,10 @@ pub(crate) mod fx;
 pub(crate) mod indicators;
 pub(crate) mod microstructure;
 pub(crate) mod recursive;
-pub(crate) mod talib;
 pub(crate) mod series;
 pub(crate) mod sessions;
 pub(crate) mod statistics;
+pub(crate) mod talib;
 pub(crate) mod time;
 
 use std::fmt;
