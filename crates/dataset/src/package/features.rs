@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use formula::Profile;
 use formula::catalogue::Catalogue;
 use formula::language::{self, Expression, Notation};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::DatasetError;
 
@@ -27,7 +27,7 @@ pub struct Feature {
 /// Each entry is the id of a formula (`talib.RSI_14`, its column `talib_RSI_14`),
 /// several ids by a pattern (`alpha158.*`), or a column of one's own:
 /// `ret_1 = close / ts_delay(close, 1) - 1`, `rsi_14 = talib.RSI_14`.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FeatureSet {
     /// The set's name.
