@@ -27,6 +27,69 @@ const PARQUET: [(&str, &str); 5] = [
     ("runs", "values/none-v2-runs.parquet"),
 ];
 
+/// Formulas in all notations.
+const FORMULAS: [(&str, &str); 8] = [
+    (
+        "canonical",
+        "cs_rank((close - m) / ts_std(close, n)) * -2.5e-3 where n = 4 * 5, m = ts_mean(close, n)",
+    ),
+    (
+        "conditions",
+        "!(close > open) || ts_count(volume >= 1 && low != high, 9) == 3 ? -close ^ 2 ^ -1 : group_rank(vwap % 2, sector)",
+    ),
+    (
+        "templates",
+        "ts_zscore(ts_zscore(adv(20) - returns, 5), 6) + cs_scale(close) + cs_scale(open, 2)",
+    ),
+    ("series", "(series_mean(r) - 1) / 2"),
+    (
+        "alpha101",
+        "(rank(Ts_ArgMax(SignedPower(((returns < 0) ? stddev(returns, 20) : close), 2.), 5)) - 0.5) * min(IndNeutralize(adv20, IndClass.sector), 3.9)",
+    ),
+    (
+        "gtja",
+        "SUMIF(MAX(HD,5),20,CLOSE=DELAY(CLOSE,1)&LOW>1)OR1>REGBETA(RET,SEQUENCE(6))-HIGHDAY(HIGH,9)+SMA(TR,12,1)",
+    ),
+    (
+        "qlib",
+        "If(($close>Ref($close, 1)) & ($open**2 < 3), -1, Less($open, $vwap)) + EMA($close, 0.5)*Count($low, 4)",
+    ),
+    ("future", "ts_delay(close, 2 - 3) + ts_maen(close)"),
+];
+
+/// A catalogue file.
+const CATALOGUE: &str = r#"[family]
+id = "own"
+title = "Own"
+source = "None"
+profile = "paper"
+notation = "foretune"
+
+[[formula]]
+id = "own.mean{d}"
+for = { d = [5, 10] }
+name = "Mean {d}"
+expression = "ts_mean(close, {d})"
+citation = "page 1"
+explanation = "The mean of {d} closes."
+interpretation = "High when closes were high."
+pitfalls = "A price level."
+also = ["other.MA{d}"]
+
+[[formula]]
+id = "own.rank"
+name = "Rank"
+notation = "alpha101"
+profile = "brain"
+expression = "rank(delta(close, 1))"
+citation = "page 2"
+explanation = "The rank of the last change."
+interpretation = "High for what rose most."
+pitfalls = "Ties."
+proxy = "None."
+deviation = "None."
+"#;
+
 fn main() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus");
     let put = |target: &str, name: &str, bytes: &[u8]| {
@@ -127,6 +190,11 @@ fn main() {
     put("sentiment_csv", "dates", csv.as_bytes());
     let json = r#"{"name":"Fear and Greed Index","data":[{"value":"47","value_classification":"Neutral","timestamp":"1777248000"},{"value":"12","value_classification":"Fear","timestamp":"1777161600","time_until_update":"3"}],"metadata":{"error":null}}"#;
     put("sentiment_json", "answer", json.as_bytes());
+
+    for (name, text) in FORMULAS {
+        put("formula", name, text.as_bytes());
+    }
+    put("formula_catalogue", "grid", CATALOGUE.as_bytes());
 
     let pairs = r#"{"id":"a","prompt":"What now?","chosen":"DECISION: BUY - low","rejected":"DECISION: HOLD - low"}
 {"prompt":[{"role":"user","content":"q"}],"chosen":[{"role":"assistant","content":"yes"}],"rejected":[{"role":"assistant","content":"no"}]}

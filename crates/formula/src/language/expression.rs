@@ -24,10 +24,10 @@ impl Expression {
     }
 
     /// Returns what the formula gives: [`Kind::Values`] or [`Kind::Condition`] for
-    /// each instrument and bar, [`Kind::Scalar`] for a whole return series,
-    /// [`Kind::Constant`] if it has no columns.
+    /// each instrument and bar, [`Kind::Scalar`] for a whole return series (a
+    /// condition on it too), [`Kind::Constant`] if it has no columns.
     pub fn kind(&self) -> Kind {
-        super::types::Type::of(self).kind
+        super::types::Type::of(self).whole_kind()
     }
 
     /// Returns this node and all nodes below it, parents before children.

@@ -9,7 +9,8 @@ use super::types::{self, Type};
 use super::{Expression, Notation, syntax};
 use crate::Profile;
 use crate::fields::{self, Source};
-use crate::operators::{Computation, Kind, Operator};
+use crate::operators::{self, Computation, Kind, Operator};
+use crate::profile::WarmUp;
 
 /// Returns a number that is the same for formulas which compute the same: the
 /// order of the operands of commutative operators, the way a difference is
@@ -72,7 +73,7 @@ fn of_call(operator: &'static Operator, parts: Vec<Part>, profile: &Profile) -> 
         Computation::Reduce(_) => 0,
     };
     arithmetic(operator.name, &parts, convention)
-        .or_else(|| identity(operator.name, &parts, convention))
+        .or_else(|| identity(operator.name, &parts, profile))
         .unwrap_or_else(|| call(operator.name, convention, &parts))
 }
 
@@ -106,31 +107,37 @@ fn power(base: &Part, exponent: f64) -> Option<Part> {
 }
 
 /// Operators that say shortly what others say.
-fn identity(name: &str, parts: &[Part], convention: u32) -> Option<Part> {
-    let delayed = |x: &Part, lag: &Part| call("ts_delay", 0, &[x.clone(), lag.clone()]);
+fn identity(name: &str, parts: &[Part], profile: &Profile) -> Option<Part> {
+    let of = |name: &str, parts: &[Part]| {
+        let operator = operators::named(name)?;
+        Some(of_call(operator, parts.to_vec(), profile))
+    };
     Some(match (name, parts) {
-        ("ts_delta", [x, lag]) => sum(&[(1.0, x.clone()), (-1.0, delayed(x, lag))]),
+        ("ts_delta", [x, lag]) => {
+            let before = of("ts_delay", &[x.clone(), lag.clone()])?;
+            sum(&[(1.0, x.clone()), (-1.0, before)])
+        }
         ("ts_returns", [x, lag]) => {
-            let ratio = product(1.0, &[(x.clone(), 1), (delayed(x, lag), -1)]);
+            let before = of("ts_delay", &[x.clone(), lag.clone()])?;
+            let ratio = product(1.0, &[(x.clone(), 1), (before, -1)]);
             sum(&[(1.0, ratio), (1.0, number(-1.0))])
         }
-        ("ts_count", [_, _]) => call("ts_sum", convention, parts),
-        ("ts_std", [_, _]) => {
-            let variance = call("ts_var", convention, parts);
-            call("power", 0, &[variance, number(0.5)])
+        ("ts_mean", [_, window]) if profile.warm_up == WarmUp::Full => {
+            product(1.0, &[(of("ts_sum", parts)?, 1), (window.clone(), -1)])
         }
-        ("ts_median", [x, window]) => call(
-            "ts_quantile",
-            convention,
-            &[x.clone(), window.clone(), number(0.5)],
-        ),
-        ("cs_demean", [x]) => {
-            let mean = call("cs_mean", 0, std::slice::from_ref(x));
-            sum(&[(1.0, x.clone()), (-1.0, mean)])
+        ("ts_count", [_, _]) => of("ts_sum", parts)?,
+        ("ts_var", [_, _]) => product(1.0, &[(of("ts_std", parts)?, 2)]),
+        ("ts_beta", [_, y, window]) => {
+            let spread = of("ts_std", &[y.clone(), window.clone()])?;
+            product(1.0, &[(of("ts_cov", parts)?, 1), (spread, -2)])
         }
-        ("group_neutralize", [x, _]) => {
-            sum(&[(1.0, x.clone()), (-1.0, call("group_mean", 0, parts))])
+        ("ts_median", [x, window]) => of("ts_quantile", &[x.clone(), window.clone(), number(0.5)])?,
+        ("signed_power", [x, y]) if value(y)? != 0.0 => {
+            let size = of("power", &[absolute(x), y.clone()])?;
+            product(1.0, &[(of("sign", std::slice::from_ref(x))?, 1), (size, 1)])
         }
+        ("cs_demean", [x]) => sum(&[(1.0, x.clone()), (-1.0, of("cs_mean", parts)?)]),
+        ("group_neutralize", [x, _]) => sum(&[(1.0, x.clone()), (-1.0, of("group_mean", parts)?)]),
         _ => return None,
     })
 }
@@ -234,7 +241,6 @@ fn filled(template: &Expression, names: &BTreeMap<String, &Expression>) -> Expre
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::operators;
 
     fn read(text: &str) -> Expression {
         match super::super::parse(text, Notation::Foretune) {

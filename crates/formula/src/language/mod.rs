@@ -31,6 +31,7 @@ pub use printer::PrintError;
 pub use spoken::{Step, explain, tree};
 pub use types::LONGEST_WINDOW;
 
+use crate::operators::Operator;
 use build::Meaning;
 use types::Type;
 
@@ -115,6 +116,11 @@ pub fn parse_with(
 /// has something for all.
 pub fn print(expression: &Expression, notation: Notation) -> Result<String, PrintError> {
     printer::print(expression, notation)
+}
+
+/// Returns what a notation calls an operator, if it has a name for it.
+pub fn foreign_name(operator: &Operator, notation: Notation) -> Option<&'static str> {
+    dialect::name_of(notation, operator)
 }
 
 /// Why a formula cannot be said in another notation.

@@ -151,7 +151,7 @@ fn multiply(part: &Part, power: i32, coefficient: &mut f64, gathered: &mut Terms
     };
     match &part.form {
         Form::Number(value) => *coefficient *= value.powi(power),
-        Form::Product(own, factors) => {
+        Form::Product(own, factors) if small(factors, power) => {
             *coefficient *= own.powi(power);
             for (factor, times) in factors.values() {
                 multiply(factor, power * *times as i32, coefficient, gathered);
@@ -162,8 +162,16 @@ fn multiply(part: &Part, power: i32, coefficient: &mut f64, gathered: &mut Terms
             *coefficient *= scale.powi(power);
             insert(unit);
         }
-        Form::Other => insert(part.clone()),
+        Form::Product(..) | Form::Other => insert(part.clone()),
     }
+}
+
+/// Whether powers of powers stay small enough to be counted.
+fn small(factors: &Terms, power: i32) -> bool {
+    const MOST: f64 = 1e6;
+    factors
+        .values()
+        .all(|(_, times)| (times * f64::from(power)).abs() <= MOST)
 }
 
 /// Returns a sum as a number times a sum whose first coefficient is 1.

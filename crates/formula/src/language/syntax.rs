@@ -12,6 +12,9 @@ use super::lexer::{Span, Token, tokens};
 pub(super) const MOST_BYTES: usize = 20_000;
 /// Levels of the tree at most.
 pub(super) const MOST_LEVELS: usize = 200;
+/// Levels of parentheses and signs at most: every tree that is allowed can be
+/// written.
+const MOST_NESTING: usize = 2 * MOST_LEVELS;
 
 /// A part of a formula as written.
 #[derive(Debug, Clone)]
@@ -344,7 +347,7 @@ impl<'a> Parser<'a> {
 
     fn nest(&mut self) -> Result<(), ParseError> {
         self.nesting += 1;
-        if self.nesting > MOST_LEVELS {
+        if self.nesting > MOST_NESTING {
             return Err(too_deep(self.text, self.span()));
         }
         Ok(())

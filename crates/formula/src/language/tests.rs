@@ -218,6 +218,10 @@ fn kinds() {
     );
     assert_eq!(read("close > open && 1").kind(), Kind::Condition);
     assert_eq!(read("1 + 2").kind(), Kind::Constant);
+    let scalar = "series_mean(r) > 0 ? series_mean(r - series_mean(r)) : 0";
+    for text in [scalar, "series_mean(r) > 0", "series_mean(r) / 2"] {
+        assert_eq!(read(text).kind(), Kind::Scalar, "{text}");
+    }
 }
 
 #[test]

@@ -21,19 +21,29 @@ pub(super) enum Domain {
     Series,
 }
 
+/// How often a part changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Extent {
+    /// Made of numbers alone.
+    Constant,
+    /// One for a whole series.
+    Single,
+    /// One for each bar or period.
+    Each,
+}
+
 /// What a part of a formula is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Type {
     pub(super) kind: Kind,
-    /// Made of numbers alone.
-    pub(super) constant: bool,
+    pub(super) extent: Extent,
     pub(super) domain: Option<Domain>,
 }
 
 impl Type {
     pub(super) const NUMBER: Self = Self {
         kind: Kind::Constant,
-        constant: true,
+        extent: Extent::Constant,
         domain: None,
     };
 
@@ -41,7 +51,7 @@ impl Type {
     pub(super) fn parameter(kind: Kind) -> Self {
         Self {
             kind,
-            constant: false,
+            extent: Extent::Each,
             domain: None,
         }
     }
@@ -55,7 +65,7 @@ impl Type {
         };
         Self {
             kind,
-            constant: false,
+            extent: Extent::Each,
             domain: Some(domain),
         }
     }
@@ -74,11 +84,16 @@ impl Type {
 
     /// Returns the type of `operator` applied to arguments that it may take.
     pub(super) fn given(operator: &Operator, arguments: &[Self]) -> Self {
-        let constant = operator.axis == Axis::Element && arguments.iter().all(|part| part.constant);
+        let widest = arguments.iter().map(|part| part.extent).max();
+        let extent = match operator.axis {
+            Axis::Element => widest.unwrap_or(Extent::Constant),
+            Axis::Series => Extent::Single,
+            _ => Extent::Each,
+        };
         let domain = arguments.iter().find_map(|part| part.domain);
         Self {
-            kind: result_kind(operator, arguments),
-            constant,
+            kind: result_kind(operator, arguments, extent),
+            extent,
             domain: match operator.axis {
                 Axis::Series => Some(Domain::Series),
                 Axis::Element => domain,
@@ -87,10 +102,19 @@ impl Type {
         }
     }
 
+    /// Returns what a whole formula of this type gives.
+    pub(super) fn whole_kind(self) -> Kind {
+        match self.extent {
+            Extent::Constant => Kind::Constant,
+            Extent::Single => Kind::Scalar,
+            Extent::Each => self.kind,
+        }
+    }
+
     fn in_words(self, expression: &Expression) -> String {
         let text = in_short(expression);
         match self.kind {
-            _ if self.constant => format!("the constant `{text}`"),
+            _ if self.extent == Extent::Constant => format!("the constant `{text}`"),
             Kind::Condition => format!("the condition `{text}`"),
             Kind::Group => format!("the group `{text}`"),
             Kind::Scalar => format!("`{text}`, one number for the whole series"),
@@ -115,34 +139,26 @@ const KEEP_CONDITIONS: [&str; 10] = [
     "ts_when",
 ];
 
-fn result_kind(operator: &Operator, arguments: &[Type]) -> Kind {
-    let values = || {
-        operator
-            .parameters
-            .iter()
-            .zip(arguments)
-            .filter(|(parameter, _)| parameter.kind == Kind::Values)
-            .map(|(_, argument)| argument.kind)
-    };
-    if KEEP_CONDITIONS.contains(&operator.name) && values().all(|kind| kind == Kind::Condition) {
+fn result_kind(operator: &Operator, arguments: &[Type], extent: Extent) -> Kind {
+    let mut values = operator
+        .parameters
+        .iter()
+        .zip(arguments)
+        .filter(|(parameter, _)| parameter.kind == Kind::Values)
+        .map(|(_, argument)| argument.kind);
+    let keeps = KEEP_CONDITIONS.contains(&operator.name);
+    if keeps && values.all(|kind| kind == Kind::Condition) {
         return Kind::Condition;
     }
-    let element = operator.axis == Axis::Element && operator.gives == Kind::Values;
-    if element && arguments.iter().all(|part| part.kind == Kind::Constant) {
-        return Kind::Constant;
+    match (operator.gives, extent) {
+        (Kind::Values, Extent::Constant) => Kind::Constant,
+        (Kind::Values, Extent::Single) => Kind::Scalar,
+        (gives, _) => gives,
     }
-    let single = |kind| matches!(kind, Kind::Scalar | Kind::Constant);
-    if element
-        && arguments
-            .iter()
-            .all(|part| single(part.kind) || part.constant)
-    {
-        return Kind::Scalar;
-    }
-    operator.gives
 }
 
-/// Checks that `operator`, written as `written`, may take `part` as `parameter`. Windows and constants are checked by [`constant`].
+/// Checks that `operator`, written as `written`, may take `part` as `parameter`.
+/// Windows and constants are checked by [`constant`].
 pub(super) fn check(
     operator: &Operator,
     written: &str,
@@ -184,11 +200,11 @@ pub(super) fn check(
             )
         }
         _ if operator.axis == Axis::Element => Ok(()),
-        _ if argument.constant => refuse(
+        _ if argument.extent == Extent::Constant => refuse(
             "values that differ from bar to bar",
             Some("an operator along time or across instruments needs a column".to_owned()),
         ),
-        _ if argument.kind == Kind::Scalar => refuse(
+        _ if argument.extent == Extent::Single => refuse(
             "a whole series",
             Some("one number has no past and no neighbours".to_owned()),
         ),
@@ -224,12 +240,12 @@ pub(super) fn check_domains(
 
 /// Checks what a whole formula gives.
 pub(super) fn check_whole(whole: Type) -> Result<(), Problem> {
-    match (whole.kind, whole.domain) {
-        (Kind::Group, _) => Err(Problem::Whole {
+    match (whole.kind, whole.extent, whole.domain) {
+        (Kind::Group, ..) => Err(Problem::Whole {
             gives: "a group, which is not a value",
             hint: "use it within a `group_` operator",
         }),
-        (kind, Some(Domain::Series)) if kind != Kind::Scalar => Err(Problem::Whole {
+        (_, Extent::Each, Some(Domain::Series)) => Err(Problem::Whole {
             gives: "a series of returns, not one number",
             hint: "bring it to one number with a `series_` operator",
         }),
@@ -272,7 +288,7 @@ pub(super) fn constant(
             found,
         })
     };
-    if !argument.constant {
+    if argument.extent != Extent::Constant {
         return refuse(in_short(expression));
     }
     let value = folded(expression).unwrap_or(f64::NAN);
