@@ -31,7 +31,7 @@ ROWS = 300
 # 252 bars, the first for Qlib, whose windows begin partial.
 LAST = range(260, 300)
 FIRST = range(0, 90)
-SAMPLES = {"alpha101": 96, "alpha158": 56, "alpha360": 12}
+SAMPLES = {"alpha101": 88, "alpha158": 40, "alpha360": 8}
 # Bars that an instrument lacks, where the peer can do without.
 HOLES = [(3, 285), (7, 270), (7, 271), (11, 100), (5, 12), (5, 13), (9, 40)]
 ROOT = Path(__file__).parents[2]
@@ -223,6 +223,110 @@ def kunquant(table):
     }
 
 
+# ---------------------------------------------------------------- the paper's notation
+
+NAMES = {
+    "rank": "cs_rank",
+    "correlation": "ts_corr",
+    "covariance": "ts_cov",
+    "delta": "ts_delta",
+    "delay": "ts_delay",
+    "stddev": "ts_std",
+    "sum": "ts_sum",
+    "product": "ts_product",
+    "signedpower": "signed_power",
+    "scale": "cs_scale",
+    "indneutralize": "group_neutralize",
+    "decay_linear": "ts_decay_linear",
+}
+LEVELS = [("||",), ("<", "=="), ("+", "-"), ("*", "/")]
+
+
+class Reader:
+    """Reads the paper's notation and writes this project's, as a peer means it.
+
+    `whole` makes windows of printed numbers, `rules` rewrites calls and powers:
+    a name to a function of the written arguments.
+    """
+
+    def __init__(self, text, whole, rules):
+        self.tokens = re.findall(r"\d*\.?\d+\.?|[A-Za-z_.]+\d*|\|\||==|[^\s]", text)
+        self.whole, self.rules = whole, rules
+
+    def next(self, expected=None):
+        token = self.tokens.pop(0)
+        assert expected in (None, token), (expected, token, self.tokens[:5])
+        return token
+
+    def ahead(self):
+        return self.tokens[0] if self.tokens else None
+
+    def ternary(self):
+        condition = self.level(0)
+        if self.ahead() != "?":
+            return condition
+        self.next("?")
+        yes = self.ternary()
+        self.next(":")
+        return f"({condition} ? {yes} : {self.ternary()})"
+
+    def level(self, depth):
+        if depth == len(LEVELS):
+            return self.power()
+        left = self.level(depth + 1)
+        while self.ahead() in LEVELS[depth]:
+            operator = self.next()
+            left = f"({left} {operator} {self.level(depth + 1)})"
+        return left
+
+    def power(self):
+        base = self.primary()
+        if self.ahead() != "^":
+            return base
+        self.next("^")
+        exponent = self.primary()
+        rule = self.rules.get("^")
+        return rule(base, exponent) if rule else f"({base} ^ {exponent})"
+
+    def primary(self):
+        token = self.next()
+        if token == "(":
+            inner = self.ternary()
+            self.next(")")
+            return inner
+        if token == "-":
+            return f"(-{self.primary()})"
+        if self.ahead() == "(":
+            return self.call(token.lower())
+        if found := re.fullmatch(r"adv(\d+)", token):
+            return f"adv({found[1]})"
+        if token[0] in ".0123456789":
+            return number(float(token))
+        return token.split(".")[-1]
+
+    def call(self, name):
+        arguments = []
+        self.next("(")
+        while True:
+            fractional = self.ahead() and re.fullmatch(r"\d+\.\d+", self.ahead())
+            if fractional and self.tokens[1] == ")":
+                arguments.append(str(self.whole(float(self.next()))))
+            else:
+                arguments.append(self.ternary())
+            if self.next() == ")":
+                break
+        if name in ("min", "max") and arguments[-1].isdigit():
+            name = f"ts_{name}"
+        if name in self.rules:
+            return self.rules[name](*arguments)
+        return f"{NAMES.get(name, name)}({', '.join(arguments)})"
+
+
+def canonical(text, whole, **rules):
+    rules = {name.replace("power", "^"): rule for name, rule in rules.items()}
+    return Reader(text, whole, rules).ternary()
+
+
 # ---------------------------------------------------------------- alpha101v
 
 
@@ -242,9 +346,22 @@ def alpha101v(table):
     result = {}
     # A weighted mean needs all its values, rather than taking missing ones as 0.
     with library.operators.research_mode():
-        for number_ in range(1, 102):
-            values = library.run_factor(f"alpha{number_}", panel, dtype=np.float64)
-            result[f"alpha101.{number_:03}"] = (values.to_numpy(), None, None)
+        for index_, entry in enumerate(formulas("alpha101")):
+            values = library.run_factor(f"alpha{index_ + 1}", panel, dtype=np.float64)
+            # Its minimum and maximum of two leave out what is unknown; its powers of
+            # 0 are 0 and those of 1 are 1, whatever the exponent.
+            reading = canonical(
+                entry["expression"],
+                int,
+                min=lambda x, y: f"fill(min({x}, {y}), fill({x}, {y}))",
+                max=lambda x, y: f"fill(max({x}, {y}), fill({x}, {y}))",
+                power=lambda x, y: f"({x} ^ {y})"
+                if y[0].isdigit()
+                else f"({x} == 0 ? 0 : ({x} == 1 ? 1 : {x} ^ {y}))",
+            )
+            plain = canonical(entry["expression"], int)
+            reading = None if reading == plain else reading
+            result[entry["id"]] = (values.to_numpy(), reading, "foretune")
     return result
 
 
@@ -283,9 +400,17 @@ def py_alpha_lib(table):
         except Exception as error:  # noqa: BLE001
             print("py-alpha-lib", entry["id"], type(error).__name__, error)
             continue
-        reading = None if rounded == entry["expression"] else rounded
+        # Its neutralisation ranks what is left, from 0 to 1.
+        reading = canonical(
+            entry["expression"],
+            round,
+            indneutralize=lambda x, group: f"((cs_rank(group_neutralize({x}, {group}))"
+            f" * cs_count({x}) - 1) / (cs_count({x}) - 1))",
+        )
+        plain = canonical(entry["expression"], int)
+        reading = None if reading == plain else reading
         values = values.reshape(INSTRUMENTS, ROWS).T
-        result[entry["id"]] = (values, reading, "alpha101")
+        result[entry["id"]] = (values, reading, "foretune")
     return result
 
 

@@ -26,7 +26,7 @@ import numpy as np
 
 ROWS = 72
 LANES = 8
-SAMPLES = 20
+SAMPLES = 10
 WINDOWS = (1, 2, 5, 20)
 NAN = math.nan
 LONG = np.longdouble
@@ -221,12 +221,13 @@ def place(largest, window, partial, position, newest):
     return function
 
 
-def time_rank(window, partial, scale):
+def time_rank(window, partial, scale, least=False):
     def function(x):
         known = x[~np.isnan(x)]
         if np.isnan(x[-1]) or (not partial and len(known) < window):
             return NAN
-        return scaled(rank_of(x[-1], known), len(known), scale)
+        rank = (known < x[-1]).sum() + 1 if least else rank_of(x[-1], known)
+        return scaled(rank, len(known), scale)
 
     return function
 
@@ -522,6 +523,9 @@ def places_and_ranks():
             for scale in ("fraction", "unit", "ordinal"):
                 output = windowed([X], window, time_rank(window, partial, scale))
                 case("ts_rank", ["x"], [window], output, warm_up=name, time_rank=scale)
+            output = windowed([X], window, time_rank(window, partial, "ordinal", least=True))
+            conventions = {"warm_up": name, "time_rank": "ordinal", "time_ties": "least"}
+            case("ts_rank", ["x"], [window], output, **conventions)
         for operator, largest in (("ts_argmax", True), ("ts_argmin", False)):
             function = place(largest, window, False, "from_oldest", newest=True)
             output = windowed([X], window, function)

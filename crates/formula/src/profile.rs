@@ -13,6 +13,15 @@ pub enum RankScale {
     Ordinal,
 }
 
+/// Which rank equal values get in `ts_rank`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Ties {
+    /// The mean of their ranks.
+    Mean,
+    /// The lowest of their ranks (py-alpha-lib).
+    Least,
+}
+
 /// How the place of an extremum is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Position {
@@ -78,6 +87,8 @@ pub struct Profile {
     pub cross_rank: RankScale,
     /// Scale of `ts_rank`.
     pub time_rank: RankScale,
+    /// `ts_rank` among equal values.
+    pub time_ties: Ties,
     /// `ts_argmax` and `ts_argmin`.
     pub position: Position,
     /// Degrees of freedom taken off in `ts_std`, `ts_var` and `ts_cov`: 0 or 1.
@@ -100,6 +111,7 @@ impl Profile {
         name: "paper",
         cross_rank: RankScale::Fraction,
         time_rank: RankScale::Fraction,
+        time_ties: Ties::Mean,
         position: Position::FromOldest,
         ddof: 1,
         warm_up: WarmUp::Full,

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use formula::Profile;
 use formula::engine::Input;
 use formula::operators::{self, Call, Computation};
-use formula::profile::{Comparison, Flat, Position, RankScale, Seed, WarmUp};
+use formula::profile::{Comparison, Flat, Position, RankScale, Seed, Ties, WarmUp};
 use serde_json::Value;
 use support::{base64, numbers};
 
@@ -24,9 +24,9 @@ const RELATIVE: f64 = 1e-9;
 /// What remains of differences of numbers of size 1 that should be 0.
 const ABSOLUTE: f64 = 1e-13;
 
-/// Results that are differences of prices are rounded as those are: half a unit
-/// in the last place of the largest value of the lane.
-const OF_INPUT: f64 = 1.2e-16;
+/// Results that are differences of prices are rounded as those are: two units in
+/// the last place of the largest value of the lane.
+const OF_INPUT: f64 = 4.4e-16;
 const DIFFERENCES: [&str; 5] = [
     "ts_alpha",
     "ts_beta_resid",
@@ -74,6 +74,7 @@ fn profile(case: &Value) -> Profile {
             ("seed", "mean") => profile.seed = Seed::Mean,
             ("comparison", "unknown") => profile.comparison = Comparison::Unknown,
             ("comparison", "false") => profile.comparison = Comparison::False,
+            ("time_ties", "least") => profile.time_ties = Ties::Least,
             ("time_rank", scale) => profile.time_rank = rank_scale(scale),
             ("cross_rank", scale) => profile.cross_rank = rank_scale(scale),
             other => panic!("unknown convention {other:?}"),

@@ -1,7 +1,7 @@
 //! Operators that look at each of the last values: delays, places of extrema,
 //! ranks and weighted means.
 
-use crate::profile::{Position, RankScale, WarmUp};
+use crate::profile::{Position, RankScale, Ties, WarmUp};
 
 use super::fold::Known;
 use super::kernel::{ByRow, known};
@@ -233,14 +233,29 @@ pub(crate) struct Rank {
     past: Past,
     known: Known,
     scale: RankScale,
+    /// What an equal value, and the value itself, add to twice the rank.
+    equal: f64,
+    itself: f64,
 }
 
 impl Rank {
-    pub(crate) fn new(lanes: usize, window: usize, scale: RankScale, warm_up: WarmUp) -> Self {
+    pub(crate) fn new(
+        lanes: usize,
+        window: usize,
+        scale: RankScale,
+        ties: Ties,
+        warm_up: WarmUp,
+    ) -> Self {
+        let (equal, itself) = match ties {
+            Ties::Mean => (1.0, 1.0),
+            Ties::Least => (0.0, 2.0),
+        };
         Self {
             past: Past::new(lanes, window),
             known: Known::new(lanes, window, warm_up),
             scale,
+            equal,
+            itself,
         }
     }
 }
@@ -250,21 +265,22 @@ impl ByRow<1> for Rank {
     fn row(&mut self, [x]: [&[f64]; 1], output: &mut [f64]) {
         self.past.begin_row();
         let scale = self.scale;
+        let (equal, itself) = (Lanes::of(self.equal), Lanes::of(self.itself));
         for (block, (x, output)) in blocks(x).iter().zip(blocks_mut(output)).enumerate() {
             let x = Lanes(*x);
             let n = self.known.block(block, x);
             self.past.put(block, x);
-            // Twice the rank above the smallest: 2 for each smaller, 1 for each equal.
+            // Twice the rank: 2 for each smaller, 1 for each equal and for itself.
             let mut twice = Lanes::ZERO;
             self.past.each(
                 block,
                 #[inline(always)]
                 |value| {
                     twice += value.less(x, Lanes::of(2.0), Lanes::ZERO);
-                    twice += value.equal(x, Lanes::of(1.0), Lanes::ZERO);
+                    twice += value.equal(x, equal, Lanes::ZERO);
                 },
             );
-            let rank = (twice + Lanes::of(1.0)) * Lanes::of(0.5);
+            let rank = (twice + itself) * Lanes::of(0.5);
             let value = rank.with(
                 n,
                 #[inline(always)]

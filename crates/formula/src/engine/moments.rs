@@ -1,7 +1,7 @@
 //! Sums for variance, covariance, correlation and regression over a moving window.
 //!
-//! Sums of squares are taken about a pivot near the values (the mean of the block
-//! before), in blocks as in [`super::fold`], so that the usual cancellation of
+//! Sums of squares are taken about a pivot near the values (the last value of the
+//! block before), in blocks as in [`super::fold`], so that the usual cancellation of
 //! `E[x^2] - E[x]^2` does not happen. A window whose values are all equal has a
 //! deviation of exactly 0, whatever the rounding: equal neighbours are counted.
 //!
@@ -117,7 +117,7 @@ impl<const N: usize, const Q: usize> Sums<N, Q> {
         sums
     }
 
-    /// Begins a row: where a block of time is over, moves the pivots to its mean
+    /// Begins a row: where a block of time is over, moves the pivots to its end
     /// and folds it backwards about them. Before the row rather than after it, so
     /// that the pivots belong to the sums while a row is worked on.
     #[inline(always)]
@@ -145,22 +145,15 @@ impl<const N: usize, const Q: usize> Sums<N, Q> {
         self.at = 0;
     }
 
+    /// Moves the pivots to the last known values: being values themselves they keep
+    /// whole numbers, ticks and 0/1 exact, and with them the ties of later ranks.
     #[inline(always)]
     fn move_pivots(&mut self, block: usize) {
-        let mut sums = [Lanes::ZERO; N];
-        let mut counts = [Lanes::ZERO; N];
-        let pivots = self.pivots[block];
         for slot in 0..self.window {
             let raw = self.raw[slot * self.width + block];
-            for input in 0..N {
-                let from_pivot = raw[input] - pivots[input];
-                sums[input] += from_pivot.known_or(from_pivot, Lanes::ZERO);
-                counts[input] += from_pivot.known_or(Lanes::of(1.0), Lanes::ZERO);
+            for (pivot, raw) in self.pivots[block].iter_mut().zip(raw) {
+                *pivot = raw.known_or(raw, *pivot);
             }
-        }
-        for input in 0..N {
-            let moved = pivots[input] + sums[input] / counts[input];
-            self.pivots[block][input] = moved.known_or(moved, pivots[input]);
         }
     }
 

@@ -20,6 +20,13 @@ fn products([x, y]: [Lanes; 2], _: Lanes) -> [Lanes; 5] {
     [x, y, x * x, y * y, x * y]
 }
 
+/// A sum of products about the pivots, moved to the means. One division at the end:
+/// of whole numbers equal spreads come out equal.
+#[inline(always)]
+fn about_mean(products: Lanes, x: Lanes, y: Lanes, n: Lanes) -> Lanes {
+    (products * n - x * y) / n
+}
+
 /// The variance or deviation of one series.
 pub(crate) struct Variance {
     known: Known,
@@ -73,7 +80,7 @@ impl ByRow<1> for Variance {
                 self.again(block, lost, &mut sums);
             }
             let [sum, squared] = sums;
-            let spread = (squared - sum * sum / count).not_negative();
+            let spread = about_mean(squared, sum, sum, count).not_negative();
             let variance = unless_equal(run, count, spread) / (count - Lanes::of(self.ddof));
             let value = if self.root { variance.sqrt() } else { variance };
             *output = count.known_or(value, count).known().0;
@@ -126,9 +133,12 @@ impl Both {
     fn tell(self, pair: Pair, x: Lanes, y: Lanes) -> Lanes {
         let [sum_x, sum_y, xx, yy, xy] = self.sums;
         let ([run_x, run_y], n) = (self.runs, self.n);
-        let xx = unless_equal(run_x, n, (xx - sum_x * sum_x / n).not_negative());
-        let yy = unless_equal(run_y, n, (yy - sum_y * sum_y / n).not_negative());
-        let xy = unless_equal(run_x, n, unless_equal(run_y, n, xy - sum_x * sum_y / n));
+        let xx = about_mean(xx, sum_x, sum_x, n).not_negative();
+        let yy = about_mean(yy, sum_y, sum_y, n).not_negative();
+        let xy = about_mean(xy, sum_x, sum_y, n);
+        let xx = unless_equal(run_x, n, xx);
+        let yy = unless_equal(run_y, n, yy);
+        let xy = unless_equal(run_x, n, unless_equal(run_y, n, xy));
         let [pivot_x, pivot_y] = self.pivots;
         let (mean_x, mean_y) = (sum_x / n, sum_y / n);
         let slope = xy / yy;

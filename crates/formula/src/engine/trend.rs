@@ -50,8 +50,9 @@ struct Fit {
     tx: Lanes,
     /// Squares of the values.
     xx: Lanes,
-    /// What the values were taken about, and their mean about it.
+    /// What the values were taken about, their sum and mean about it.
     pivot: Lanes,
+    sum: Lanes,
     mean: Lanes,
     /// From the mean place back to the oldest known value, and on to the newest bar.
     before: Lanes,
@@ -81,10 +82,12 @@ impl Fit {
                     share
                 }
             }
-            // Weights 1..n are (n + 1) / 2 plus the distance to the centre.
+            // Weights 1..n are (n + 1) / 2 plus the distance to the centre. One
+            // division at the end: of whole numbers equal means come out equal.
             Line::Weighted => {
-                let tilt = Lanes::of(2.0) * self.tx / (self.n * (self.n + Lanes::of(1.0)));
-                self.mean + tilt + self.pivot
+                let half = (self.n + Lanes::of(1.0)) * Lanes::of(0.5);
+                let weights = self.n * half;
+                (self.tx + self.sum * half + self.pivot * weights) / weights
             }
         }
     }
@@ -112,8 +115,9 @@ impl Trend {
             n,
             tt,
             tx: unless_equal(run, n, in_time - centre * sum),
-            xx: unless_equal(run, n, (squared - sum * sum / n).not_negative()),
+            xx: unless_equal(run, n, ((squared * n - sum * sum) / n).not_negative()),
             pivot: self.sums.pivots[block][0],
+            sum,
             mean: sum / n,
             before: half,
             after: half,
@@ -149,6 +153,7 @@ impl Trend {
         put(&mut fit.tx, tx);
         put(&mut fit.xx, xx);
         put(&mut fit.pivot, pivot);
+        put(&mut fit.sum, mean * n);
         put(&mut fit.mean, mean);
         put(&mut fit.before, centre - oldest);
         put(&mut fit.after, self.sums.at as f64 - centre);

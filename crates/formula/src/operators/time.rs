@@ -117,7 +117,7 @@ fn partial_and_position(profile: &Profile) -> u32 {
 }
 
 fn partial_and_rank(profile: &Profile) -> u32 {
-    partial(profile) * 4 + profile.time_rank as u32
+    (partial(profile) * 4 + profile.time_rank as u32) * 2 + profile.time_ties as u32
 }
 
 fn place(call: &Call<'_>, largest: bool) -> Box<dyn Kernel> {
@@ -257,7 +257,13 @@ pub(super) static OPERATORS: &[Operator] = &[
             let (lanes, window) = (call.lanes, call.window(0));
             by_row(
                 lanes,
-                Rank::new(lanes, window, profile.time_rank, profile.warm_up),
+                Rank::new(
+                    lanes,
+                    window,
+                    profile.time_rank,
+                    profile.time_ties,
+                    profile.warm_up,
+                ),
             )
         },
     ),
