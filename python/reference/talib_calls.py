@@ -59,17 +59,20 @@ AVERAGES = ("SMA", "EMA", "WMA", "RMA")
 
 
 def ids(family):
-    """Returns the ids of a catalogue file, grids expanded, with their aliases."""
-    with open(CATALOGUE / f"{family}.toml", "rb") as file:
-        formulas = tomllib.load(file)["formula"]
+    """Returns the ids of a family, grids expanded, with further names, wherever in
+    the catalogue they stand."""
     found = []
-    for formula in formulas:
-        grid = formula.get("for", {})
-        for values in itertools.product(*grid.values()):
-            for text in [formula["id"], *formula.get("also", [])]:
-                for key, value in zip(grid, values):
-                    text = text.replace("{" + key + "}", str(value))
-                found.append(text)
+    for path in sorted(CATALOGUE.glob("*.toml")):
+        with open(path, "rb") as file:
+            formulas = tomllib.load(file)["formula"]
+        for formula in formulas:
+            grid = formula.get("for", {})
+            for values in itertools.product(*grid.values()):
+                for text in [formula["id"], *formula.get("also", [])]:
+                    for key, value in zip(grid, values):
+                        text = text.replace("{" + key + "}", str(value))
+                    if text.startswith(family + "."):
+                        found.append(text)
     return found
 
 

@@ -6,11 +6,11 @@ library). Run from anywhere:
     python -m venv env && env/bin/pip install -r requirements-talib.txt
     env/bin/python talib_fixtures.py
 
-It reads the ids in crates/formula/catalogue/talib.toml and talib_candles.toml and
-rewrites crates/formula/tests/fixtures/talib_catalogue.json: four instruments of
-synthetic bars with, for every id and instrument, the first and the last value and
-a weighted sum of each 80 rows (every row counts in one; see `weights`), and one
-instrument on which every candle pattern fires, with all of its values.
+It reads the ids in crates/formula/catalogue and rewrites
+crates/formula/tests/fixtures/talib_catalogue.json: four instruments of synthetic
+bars with, for every id and instrument, the first and the last value and a weighted
+sum of each 80 rows (every row counts in one; see `weights`), and one instrument on
+which every candle pattern fires, with all of its values.
 """
 
 import json
@@ -76,12 +76,10 @@ def summary(begin, values):
     sums = []
     for start in range(0, ROWS, SEGMENT):
         part = known[(known >= start) & (known < start + SEGMENT)]
-        sums.append(float(f"{np.dot(weights(part), values[part]):.12g}"))
+        sums.append(float(f"{np.dot(weights(part), values[part]):.15g}"))
     unknown = [int(row) for row in rows if not np.isfinite(values[row])]
     ends = [float(f"{v:.12g}") if np.isfinite(v) else None for v in values[[begin, -1]]]
-    return {"begin": begin, "ends": ends, "sums": sums} | (
-        {"unknown": unknown} if unknown else {}
-    )
+    return [begin, ends, sums, unknown]
 
 
 def candles(seed, rows):

@@ -57,6 +57,7 @@ struct Expected {
 
 /// One output on one instrument.
 #[derive(Deserialize)]
+#[serde(from = "Parts")]
 struct Case {
     /// The row of TA-Lib's first value.
     begin: usize,
@@ -65,8 +66,21 @@ struct Case {
     /// Weighted sums of the known values of each segment.
     sums: Vec<f64>,
     /// Rows on which TA-Lib gives no finite number.
-    #[serde(default)]
     unknown: BTreeSet<usize>,
+}
+
+/// A case as the fixture writes it.
+type Parts = (usize, [Option<f64>; 2], Vec<f64>, BTreeSet<usize>);
+
+impl From<Parts> for Case {
+    fn from((begin, ends, sums, unknown): Parts) -> Self {
+        Self {
+            begin,
+            ends,
+            sums,
+            unknown,
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -299,7 +313,8 @@ fn every_output_of_talib_has_a_formula() {
         let compared =
             |id: &String| fixture.expected.contains_key(id) || fixture.patterns.contains_key(id);
         assert!(compared(&entry.id), "{}", entry.id);
-        assert!(entry.also.iter().all(compared), "{:?}", entry.also);
+        let mut further = entry.also.iter().filter(|id| id.starts_with("talib"));
+        assert!(further.all(compared), "{:?}", entry.also);
     }
     let counts = own.counts();
     println!(
