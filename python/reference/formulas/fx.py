@@ -211,8 +211,7 @@ def references():
             weights = carries(b) - carries(b).mean(axis=1, keepdims=True)
             weights = weights / abs(weights).sum(axis=1, keepdims=True)
             parts = across(weights, lag) * b.table["returns"]
-            factor = np.nansum(parts, axis=1)
-            factor[np.isnan(b.returns) | np.isnan(lag(b.returns * 0 + 1))] = np.nan
+            factor = np.where(np.isnan(parts).all(axis=1), np.nan, np.nansum(parts, axis=1))
             factor[np.isnan(b.returns)] = np.nan
             return slope(d, b.returns, factor)
         return reference

@@ -3,22 +3,26 @@
 Versions: see requirements.txt beside this file. Run from anywhere:
 
     python -m venv env && env/bin/pip install -r requirements.txt
+    env/bin/pip install --no-deps mlfinpy==0.1.2
     env/bin/python generate.py            # rewrites the committed fixture
     env/bin/python generate.py all.json   # every row, for the parity table
 
 The market is made up (market.py). Each reference is written from the formula's
 paper, window by window, and knows nothing of the catalogue's expressions; EDGE
-comes from `bidask`, the weights of RiskMetrics 2006 are checked against `arch`.
+comes from `bidask`; the weights of RiskMetrics 2006 are checked against `arch`,
+Parkinson's and Garman and Klass's volatility against `mlfinpy`.
 
 For each formula and lane: known cells, their mean and root mean square over all
 rows, and the values of a few rows.
 """
 
+import importlib.util
 import json
 import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 import fx
 import market
@@ -43,6 +47,26 @@ def check_riskmetrics():
     assert np.allclose(model._ewma_smoothing_parameters(), np.exp(-1 / taus), rtol=1e-12)
 
 
+def check_mlfinpy(lane):
+    """Parkinson and Garman-Klass are also those of mlfinpy (its Yang-Zhang is not
+    the paper's: means are not taken off, closes are taken against the open before,
+    and the Rogers-Satchell part is divided by n - 1)."""
+    # Only this file: the package itself wants older libraries.
+    package = importlib.util.find_spec("mlfinpy").submodule_search_locations[0]
+    spec = importlib.util.spec_from_file_location("peer", f"{package}/util/volatility.py")
+    peer = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(peer)
+    ours = volatility.references()
+    o, h, l, c = (pd.Series(getattr(lane, name)) for name in ("open", "high", "low", "close"))
+    for window in (5, 10, 20, 60):
+        for name, theirs in (
+            ("parkinson", peer.get_parksinson_vol(h, l, window)),
+            ("garman_klass", peer.get_garman_class_vol(o, h, l, c, window)),
+        ):
+            values = ours[f"volatility.{name}_{window}"](lane)
+            assert np.allclose(values, theirs, rtol=1e-9, equal_nan=True), name
+
+
 def short(value):
     return None if np.isnan(value) else float(f"{value:.12g}")
 
@@ -52,6 +76,7 @@ def main():
     rows = list(range(market.ROWS)) if len(sys.argv) > 1 else ROWS
     table, times = market.derived(market.columns()), market.clock()
     lanes = [market.Lane(table, times, lane) for lane in LANES]
+    check_mlfinpy(lanes[0])
     formulas = {}
     with np.errstate(all="ignore"):
         for family in (volatility, microstructure, fx, returns):

@@ -111,13 +111,12 @@ def references():
         for d in (120, 240):
             R[f"returns.skip_{k}_{d}"] = lambda b, k=k, d=d: np.log(lag(b.close, k) / lag(b.close, d))
     put("reversal", lambda d: lambda b: -ret(b, d), [1, 5, 20])
-    put(
-        "frog_in_the_pan",
-        lambda d: lambda b: rolling(
-            d, lambda x: np.sign(np.prod(1 + x) - 1) * ((x < 0).sum() - (x > 0).sum()) / len(x), b.returns
-        ),
-        [60, 250],
-    )
+
+    def frog_in_the_pan(c):
+        steps = np.sign(np.diff(c))
+        return np.sign(c[-1] - c[0]) * ((steps < 0).sum() - (steps > 0).sum()) / len(steps)
+
+    put("frog_in_the_pan", lambda d: closes(frog_in_the_pan)(d + 1), [60, 250])
     put("efficiency", lambda d: closes(lambda c: abs(c[-1] - c[0]) / abs(np.diff(c)).sum())(d + 1), [10, 20, 60])
     put("efficiency_signed", moves(lambda x: x.sum() / abs(x).sum()), [10, 20, 60])
     put("return_over_range", bars(lambda o, h, l, c: np.log(c[-1] / o[0]) / np.log(h.max() / l.min())), [10, 20, 60])

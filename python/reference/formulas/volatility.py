@@ -263,7 +263,7 @@ def references():
         R[f"volatility.atr_ratio_{d}"] = lambda b, d=d: mean(7, true_range(b)) / mean(d, true_range(b))
     for d in (14, 50):
         R[f"volatility.true_range_surprise_{d}"] = lambda b, d=d: known(true_range(b) / lag(mean(d, true_range(b))))
-    bars("narrow_range", lambda o, h, l, c: float((h - l)[-1] == (h - l).min()), [4, 7])
+    bars("narrow_range", lambda o, h, l, c: float((h - l)[-1] == (h - l).min()), [4])
     bars("range_deviation", lambda o, h, l, c: np.std(np.log(h / l), ddof=1) / np.log(h / l).mean(), [20, 60])
     bars("range_close_ratio", lambda o, h, l, c: parkinson(o, h, l, c) ** 2 / (np.log(c / o) ** 2).mean(), [20, 60])
     bars("drift_share", lambda o, h, l, c: 1 - rogers_satchell(o, h, l, c) ** 2 / parkinson(o, h, l, c) ** 2, [20, 60])

