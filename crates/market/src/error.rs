@@ -473,7 +473,8 @@ impl MarketError {
                  freqtrade's feather files end in `.feather`, tables of text in `.csv`"
             }
             Self::ParquetFeature { .. } => {
-                "write it again, in pandas with `frame.to_parquet(path, compression=\"zstd\")`"
+                "write it again, in pandas with `frame.to_parquet(path, compression=\"zstd\")`, in \
+                 parts if it has too many rows"
             }
             Self::NoColumnFor { role, names, .. } => {
                 let names = names.join("`, `");

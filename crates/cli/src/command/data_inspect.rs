@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use clap::Args;
-use market::inspect::{FileReport, Inspection, inspect};
+use market::inspect::{FileReport, Inspection, PackageReport, inspect};
 use market::{Timestamp, Warning};
 use serde_json::json;
 
@@ -16,14 +16,17 @@ use crate::settings::Settings;
 
 /// Report rows, spans, gaps and faults of every candle file
 ///
-/// Reads a freqtrade data directory (feather files, futures in `futures/`) and
-/// says for each file what it holds, where rows are missing, and the first fault
-/// with its row, counted from 0. Nothing is changed. Exit code 3 when a file has a fault.
+/// Reads a freqtrade data directory (feather files, futures in `futures/`), a
+/// directory of Parquet or CSV files of bars or ticks, or a package of wide tables
+/// (`EURUSD/train.parquet`), and says for each file what it holds, where rows are
+/// missing, and the first fault with its row, counted from 0. Nothing is changed.
+/// Exit code 3 when a file has a fault.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
   foretune data inspect                             the bundled candles
   foretune data inspect user_data/data/binance
+  foretune data inspect training_package
   foretune data inspect --json | jq '.files[].gaps'")]
 pub(crate) struct Typed {
     /// Data directory [default: data.directory of the settings, else the bundled candles]
@@ -54,6 +57,14 @@ pub(crate) fn run(typed: Typed, global: &Global) -> anyhow::Result<Printed> {
 
 fn faulty(inspection: &Inspection) -> Stop {
     let files = &inspection.files;
+    if let Some(package) = &inspection.package {
+        let message = format!(
+            "the package `{}` has {}",
+            inspection.directory.display(),
+            counted(package.faults.len(), "fault")
+        );
+        return Stop::new(Exit::Data, message).hint("`package.faults` of the result lists them");
+    }
     let bad = files.iter().filter(|file| !file.errors.is_empty()).count();
     let message = format!(
         "{bad} of {} in `{}` cannot be used",
@@ -89,6 +100,9 @@ pub(crate) fn text(inspection: &Inspection) -> String {
         for warning in file.warnings.iter().filter(other) {
             let _ = writeln!(out, "{:width$}  warning: {warning}", "");
         }
+        for note in &file.notes {
+            let _ = writeln!(out, "{:width$}  note: {note}", "");
+        }
         for fault in &file.errors {
             let _ = writeln!(out, "{:width$}  error: {}", "", fault.message);
             if let Some(hint) = &fault.hint {
@@ -96,7 +110,38 @@ pub(crate) fn text(inspection: &Inspection) -> String {
             }
         }
     }
+    if let Some(package) = &inspection.package {
+        describe_package(&mut out, package);
+    }
     out
+}
+
+fn describe_package(out: &mut String, package: &PackageReport) {
+    let width = package.pairs.iter().map(|pair| pair.pair.len()).max();
+    let width = width.unwrap_or(0);
+    for pair in &package.pairs {
+        let mut parts = vec![
+            pair.instrument.to_string(),
+            counted(pair.rows as usize, "row"),
+            counted(pair.features, "column"),
+        ];
+        if let (Some(first), Some(last)) = (pair.first, pair.last) {
+            parts.push(format!("{} to {}", day(first), day(last)));
+        }
+        let _ = writeln!(out, "{:width$}  {}", pair.pair, parts.join(", "));
+    }
+    for fault in &package.faults {
+        let _ = writeln!(out, "error: {}", fault.message);
+        if let Some(hint) = &fault.hint {
+            let _ = writeln!(out, "hint: {hint}");
+        }
+    }
+    let _ = writeln!(
+        out,
+        "{} in {}",
+        counted(package.rows as usize, "row"),
+        counted(package.pairs.len(), "pair")
+    );
 }
 
 fn summary(file: &FileReport) -> String {
@@ -114,7 +159,10 @@ fn summary(file: &FileReport) -> String {
         parts.push(format!("{} to {}", day(first), day(last)));
     }
     match file.gaps.count {
-        0 if file.rows.is_some() => parts.push("no gaps".to_owned()),
+        // Ticks and tables of any rows have no clock to miss a beat of.
+        0 if file.rows.is_some() && file.timeframe.is_some() => {
+            parts.push("no gaps".to_owned());
+        }
         0 => {}
         count => {
             parts.push(counted(count, "gap"));

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::{Instrument, MarketError, Timeframe};
+use crate::{Instrument, MarketError, Timeframe, ohlcv};
 
 /// How many levels down candles are looked for, to suggest their directory.
 const NESTED_DEPTH: usize = 2;
@@ -219,7 +219,8 @@ fn with_candles_below(directory: &Path, depth: usize, found: &mut Vec<PathBuf>) 
             return;
         }
         let has_candles = feather_files(&folder)
-            .is_ok_and(|paths| paths.iter().any(|path| parse_file_name(path).is_ok()));
+            .is_ok_and(|paths| paths.iter().any(|path| parse_file_name(path).is_ok()))
+            || ohlcv::has_bars(&folder);
         if has_candles {
             found.push(folder);
         } else if depth > 1 {

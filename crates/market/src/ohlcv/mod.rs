@@ -26,6 +26,9 @@ pub(crate) use parquet::{check_rows, numbers, times};
 /// The most rows that are read from one file, as many as from a feather file.
 pub(crate) const LARGEST_TABLE: u64 = 64 << 20;
 
+/// How many files of a directory are looked at to tell whether it has bars.
+const LOOKED_AT: usize = 8;
+
 /// Where a file's timeframe comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TimeframeSource {
@@ -117,6 +120,13 @@ pub(crate) fn read_unchecked(
         other_columns: table.other_columns,
     };
     Ok((contents, fault))
+}
+
+/// Reports whether one of the first files of a directory has bars.
+pub(crate) fn has_bars(directory: &Path) -> bool {
+    let files = discover(directory).unwrap_or_default();
+    let mut first = files.iter().take(LOOKED_AT);
+    first.any(|file| has_columns_of_bars(&file.path))
 }
 
 /// Reports whether a file has columns for the four prices of bars, as far as it can be told: for

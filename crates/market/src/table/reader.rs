@@ -1,7 +1,8 @@
 //! Reads a user's own wide table with whatever columns it has.
 //!
-//! Opening reads the footer alone; after that, each call reads one column of one row group and
-//! nothing else. Calls may come from several threads.
+//! Opening reads the footer, and the first chunk of a column of integers that is named like a time;
+//! after that, each call reads one column of one row group and nothing else. Calls may come from
+//! several threads.
 
 use std::path::Path;
 
@@ -249,7 +250,8 @@ impl WideReader {
     }
 
     fn find_time(&mut self) -> Result<(), MarketError> {
-        let mut candidates = self.names().all(TIME)?;
+        // A name that is there twice says nothing.
+        let mut candidates = self.names().all(TIME).unwrap_or_default();
         candidates.extend(self.pandas_index());
         for place in candidates {
             match &self.columns()[place].column_type {

@@ -103,6 +103,28 @@ fn any_byte_may_be_wrong() {
 }
 
 #[test]
+fn one_damaged_chunk_spoils_one_column() {
+    // Every page of this file has a checksum, and only what is asked for is read.
+    let bytes = seed("values/lz4-checksums.parquet");
+    let offer = Offer::new();
+    let mut spoilt = 0;
+    for at in (4..bytes.len() - 3_000).step_by(101) {
+        let mut file = bytes.clone();
+        file[at] ^= 0x55;
+        std::fs::write(&offer.path, &file).unwrap();
+        let reader = WideReader::open(&offer.path).unwrap();
+        let places = 0..reader.columns().len();
+        let numbers = places.filter(|place| reader.columns()[*place].column_type.is_number());
+        let failed = numbers
+            .filter(|place| reader.floats(0, *place).is_err())
+            .count();
+        assert!(failed <= 1, "{failed} columns after byte {at}");
+        spoilt += failed;
+    }
+    assert!(spoilt > 10, "{spoilt}");
+}
+
+#[test]
 fn what_is_not_parquet_is_said_to_be_none() {
     let offer = Offer::new();
     let message = |bytes: &[u8]| offer.bars(bytes).unwrap_err().to_string();
@@ -330,6 +352,19 @@ proptest! {
         file[at..end].copy_from_slice(&bytes[..end - at]);
         let offer = Offer::new();
         offer.all(&file);
+    }
+
+    #[test]
+    fn a_few_wrong_bytes_do_not_panic(
+        places in proptest::collection::vec((0.0..1.0_f64, any::<u8>()), 1..5),
+        which in 0..SEEDS.len(),
+    ) {
+        let mut file = seed(SEEDS[which]);
+        for (at, byte) in places {
+            let at = (at * file.len() as f64) as usize;
+            file[at] = byte;
+        }
+        Offer::new().all(&file);
     }
 
     #[test]

@@ -63,6 +63,14 @@ fn bars_ticks_and_tables_are_told_apart() {
 }
 
 #[test]
+fn a_directory_above_bars_names_the_one_below() {
+    let error = inspect(&parquet_fixtures()).unwrap_err();
+    let hint = error.hint().unwrap();
+    assert!(hint.contains("parquet/bars` or `"), "{hint}");
+    assert!(hint.ends_with("parquet/refused`?"), "{hint}");
+}
+
+#[test]
 fn a_package_is_inspected() {
     let inspection = inspect(&parquet_fixtures().join("package")).unwrap();
     assert!(inspection.is_sound() && inspection.files.is_empty());
