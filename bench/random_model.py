@@ -79,12 +79,8 @@ def blocks(rng, count, kind, spread):
     return data.tobytes()
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("shape", choices=sorted(SHAPES))
-    parser.add_argument("out")
-    arguments = parser.parse_args()
-    shape = SHAPES[arguments.shape]
+def write(shape, out):
+    """Writes a model of a shape like those of SHAPES to `out`; returns the bytes written."""
     architecture, layers, hidden, forward, heads, kv_heads, width, theta, vocabulary, _ = shape
     metadata = [
         key_value("general.architecture", "str", architecture),
@@ -109,7 +105,7 @@ def main():
         offset += -(-size(extent, kind) // ALIGNMENT) * ALIGNMENT
     header += bytes(-len(header) % ALIGNMENT)
     rng = numpy.random.default_rng(7)
-    with open(arguments.out, "wb") as file:
+    with open(out, "wb") as file:
         file.write(header)
         for name, extent, kind in listed:
             if kind == F32:
@@ -122,7 +118,15 @@ def main():
                     file.write(blocks(rng, count, kind, extent[1] ** -0.5))
                     left -= count
             file.write(bytes(-size(extent, kind) % ALIGNMENT))
-    print(f"{arguments.out}: {offset + len(header)} bytes")
+    return offset + len(header)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("shape", choices=sorted(SHAPES))
+    parser.add_argument("out")
+    arguments = parser.parse_args()
+    print(f"{arguments.out}: {write(SHAPES[arguments.shape], arguments.out)} bytes")
 
 
 if __name__ == "__main__":

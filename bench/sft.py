@@ -7,7 +7,8 @@ MODEL is what foretune loads (a GGUF file or a directory), CONFIG_DIRECTORY hold
 model of the same shape, PYTHON has the packages of python/reference/requirements-engine.txt.
 Both train LoRA r 8 on q and v, dropout 0.05, all tokens supervised unless --supervised says fewer;
 medians over rounds, each round's first step left out. The peer runs in each dtype named; its best
-one counts.
+one counts. With --compile it goes through torch.compile; its first step, which compiles, is stated
+apart.
 """
 
 import argparse
@@ -33,6 +34,7 @@ def ours(binary, arguments):
 def peer(arguments, dtype):
     sizes = [str(v) for v in (arguments.rows, arguments.sequences, arguments.steps, arguments.supervised)]
     command = [arguments.python, str(ROOT / "bench/peft_sft.py"), arguments.config, *sizes, dtype]
+    command += ["compile"] if arguments.compile else []
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     last = json.loads(done.stdout.strip().splitlines()[-1])
     return last["tokens_per_second"], last["peak_bytes"], last
@@ -57,6 +59,7 @@ def main():
     parser.add_argument("--supervised", type=int, default=None)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--dtypes", default="float32,bfloat16")
+    parser.add_argument("--compile", action="store_true", help="let the peer use torch.compile")
     arguments = parser.parse_args()
     if arguments.supervised is None:
         arguments.supervised = arguments.rows - 1
@@ -67,14 +70,16 @@ def main():
         print(f"round {number + 1}: foretune {mine[-1][0]:.0f} tokens/s, {mine[-1][1] / 1e9:.2f} GB", flush=True)
         for dtype in dtypes:
             rate, peak, versions = peer(arguments, dtype)
-            theirs[dtype].append((rate, peak))
-            print(f"round {number + 1}: {dtype} {rate:.0f} tokens/s, {peak / 1e9:.2f} GB", flush=True)
+            theirs[dtype].append((rate, peak, versions["first_step_seconds"]))
+            print(f"round {number + 1}: {dtype}{' compiled' * arguments.compile} {rate:.0f} tokens/s, "
+                  f"{peak / 1e9:.2f} GB, first step {versions['first_step_seconds']:.1f} s", flush=True)
     median = lambda runs, index: statistics.median(run[index] for run in runs)
     best = max(dtypes, key=lambda dtype: median(theirs[dtype], 0))
     commit = subprocess.run(["git", "-C", ROOT, "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
     print(json.dumps({
-        "name": "sft", "rows": arguments.rows, "sequences": arguments.sequences, "supervised": arguments.supervised,
+        "name": "sft-compiled" if arguments.compile else "sft", "rows": arguments.rows, "sequences": arguments.sequences, "supervised": arguments.supervised,
         "ours": round(median(mine, 0), 1), "peer": round(median(theirs[best], 0), 1), "peer_dtype": best,
+        "peer_first_step_seconds": round(median(theirs[best], 2), 1),
         "ratio": round(median(mine, 0) / median(theirs[best], 0), 3),
         "memory_ratio": round(median(mine, 1) / median(theirs[best], 1), 3),
         "host": f"{os.cpu_count()} cores, {processor()}", "commit": commit.stdout.strip(), "versions": {

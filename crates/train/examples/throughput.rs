@@ -1,9 +1,9 @@
 //! Measures the training step: tokens per second and peak memory on synthetic rows.
 //!
-//! `cargo run --release -p foretune-train --example throughput -- MODEL [ROWS [SEQUENCES [STEPS [SUPERVISED [KEEP [PASS [RECOMPUTE]]]]]]]`
+//! `cargo run --release -p foretune-train --example throughput -- MODEL [ROWS [SEQUENCES [STEPS [SUPERVISED [KEEP [PASS [RECOMPUTE [RANK]]]]]]]]`
 //!
 //! KEEP is how the base is kept (f32, stored, nf4), PASS the rows of a forward pass at most (the
-//! step's gradients are added up over its passes), RECOMPUTE 1 to compute layers again.
+//! step's gradients are added up over its passes), RECOMPUTE 1 to compute layers again, RANK the adapter's.
 #![expect(clippy::print_stdout, reason = "a command-line example")]
 
 use model::batch::Batch;
@@ -40,7 +40,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         decoder.parameters(),
         began.elapsed().as_secs_f64()
     );
-    let settings = train::SftSettings::default();
+    let mut settings = train::SftSettings::default();
+    settings.rank = number(8, settings.rank);
     let lora = Lora::new(decoder.config(), settings.lora()?, 1)?;
     let vocabulary = decoder.config().vocab_size;
     let mut passes = Vec::new();
