@@ -12,6 +12,33 @@ use market::Instrument;
 /// Long enough for the longest warm-up of the catalogue that a panel of bars is asked for.
 const ROWS: usize = 700;
 
+/// Bars that must be left after the warm-up for a formula to be asked for a value.
+const MARGIN: usize = 60;
+
+/// Formulas without a value on these bars, and why.
+const UNKNOWN_HERE: [(&str, &str); 5] = [
+    (
+        "alpha101.096",
+        "correlations of ranks of nine instruments have no spread too often",
+    ),
+    (
+        "gtja191.064",
+        "correlations of ranks of nine instruments have no spread too often",
+    ),
+    (
+        "fx.fix_move",
+        "needs a bar that ends at the fix, which four-hour bars do not have",
+    ),
+    (
+        "fx.parity_age",
+        "no triangle closes when prices are independent",
+    ),
+    (
+        "fx.weekday_return_480",
+        "needs more weeks of the same weekday than there are",
+    ),
+];
+
 const PAIRS: [&str; 9] = [
     "EUR/USD", "GBP/USD", "USD/JPY", "EUR/GBP", "EUR/JPY", "AUD/USD", "USD/CHF", "NZD/USD",
     "USD/CAD",
@@ -210,8 +237,9 @@ fn every_formula_has_values_and_none_is_infinite() {
     let values = evaluated(&plan, &panel, std::iter::once(ROWS));
     let mut wrong: BTreeMap<&str, String> = BTreeMap::new();
     for (index, (entry, values)) in entries.iter().zip(&values).enumerate() {
-        if values.iter().all(|value| value.is_nan()) {
-            let warm_up = plan.warm_up(index);
+        let warm_up = plan.warm_up(index);
+        let excused = warm_up + MARGIN > ROWS || UNKNOWN_HERE.iter().any(|(id, _)| *id == entry.id);
+        if values.iter().all(|value| value.is_nan()) && !excused {
             wrong.insert(&entry.id, format!("never known, warm-up {warm_up}"));
         }
         if values.iter().any(|value| value.is_infinite()) {
