@@ -27,6 +27,21 @@ fn about_mean(products: Lanes, x: Lanes, y: Lanes, n: Lanes) -> Lanes {
     (products * n - x * y) / n
 }
 
+/// What a sum of products may be off by, against the spreads of its factors.
+const NOISE: f64 = 1.0 / (1_u64 << 44) as f64;
+
+/// Rounds to 44 bits, and what is below `noise` to 0: values that are equal but for
+/// the rounding of their sums come out equal, so that ranks of them tie rather
+/// than rank the rounding.
+#[inline(always)]
+fn settled(value: Lanes, noise: Lanes) -> Lanes {
+    // Veltkamp's splitting: the upper 53 - 9 bits.
+    let large = value * Lanes::of((1_u64 << 9) as f64 + 1.0);
+    let upper = large - (large - value);
+    let size = value.map(f64::abs);
+    size.less(noise, Lanes::ZERO, upper)
+}
+
 /// The variance or deviation of one series.
 pub(crate) struct Variance {
     known: Known,
@@ -143,7 +158,10 @@ impl Both {
         let (mean_x, mean_y) = (sum_x / n, sum_y / n);
         let slope = xy / yy;
         match pair {
-            Pair::Covariance(ddof) => xy / (n - Lanes::of(f64::from(ddof))),
+            Pair::Covariance(ddof) => {
+                let noise = Lanes::of(NOISE) * (xx * yy).sqrt();
+                settled(xy, noise) / (n - Lanes::of(f64::from(ddof)))
+            }
             Pair::Correlation(flat) => correlation(xx, yy, xy, n, flat),
             Pair::Slope => slope,
             Pair::Intercept => mean_x + pivot_x - slope * (mean_y + pivot_y),
@@ -216,6 +234,7 @@ fn correlation(xx: Lanes, yy: Lanes, xy: Lanes, n: Lanes, flat: Flat) -> Lanes {
         #[inline(always)]
         |value| value.clamp(-1.0, 1.0),
     );
+    let value = settled(value, Lanes::of(NOISE));
     match flat {
         Flat::Unknown => value,
         Flat::Zero => {
