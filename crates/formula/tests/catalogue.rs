@@ -16,7 +16,7 @@ const ROWS: usize = 700;
 const MARGIN: usize = 60;
 
 /// Formulas without a value on these bars, and why.
-const UNKNOWN_HERE: [(&str, &str); 5] = [
+const UNKNOWN_HERE: [(&str, &str); 3] = [
     (
         "alpha101.096",
         "correlations of ranks of nine instruments have no spread too often",
@@ -26,16 +26,8 @@ const UNKNOWN_HERE: [(&str, &str); 5] = [
         "correlations of ranks of nine instruments have no spread too often",
     ),
     (
-        "fx.fix_move",
-        "needs a bar that ends at the fix, which four-hour bars do not have",
-    ),
-    (
         "fx.parity_age",
         "no triangle closes when prices are independent",
-    ),
-    (
-        "fx.weekday_return_480",
-        "needs more weeks of the same weekday than there are",
     ),
 ];
 

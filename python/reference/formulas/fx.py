@@ -221,7 +221,7 @@ def references():
     R["fx.base_yield"] = lambda b: base(b, carries(b))
     R["fx.fama_480"] = lambda b: slope(480, np.log(b.close / lag(b.close, 20)), lag(-carry(b), 20))
     R["fx.funding_annual"] = lambda b: b.funding_rate * 1095
-    put("funding_z", lambda d: lambda b: zscore(d, b.funding_rate), [168])
+    put("funding_z", lambda d: lambda b: zscore(d, b.funding_rate), [168, 504])
     put("funding_carry", lambda d: lambda b: mean(d, b.funding_rate) * 3 * d / 24, [24, 168])
     R["fx.funding_relative"] = lambda b: b.funding_rate - b.table["funding_rate"].mean(axis=1)
     R["fx.funding_divergence_168"] = lambda b: zscore(168, b.funding_rate) - zscore(168, b.close)
@@ -295,7 +295,7 @@ def references():
     R["fx.month_return"] = month_return
     R["fx.month_end_pressure"] = lambda b: np.where(np.isnan(month_return(b)), np.nan, np.where(days_left(b) <= 2, month_return(b), 0.0))
     R["fx.fix_minutes"] = lambda b: np.where(b.minute_of_day <= 960, 960 - b.minute_of_day, 2400 - b.minute_of_day)
-    R["fx.fix_move"] = lambda b: when(b.minute_of_day == 960, np.log(b.close / lag(b.close)))
+    R["fx.fix_move"] = lambda b: when(b.minute_of_day == 960, np.log(b.close / b.open))
 
     def range_used(d):
         def reference(b):
@@ -342,8 +342,8 @@ def references():
         return reference
 
     put("hour_persistence", hour_persistence, [10, 20])
-    put("weekday_return", lambda d: lambda b: seasonal(ret(b), b.weekday, d), [96])
-    put("week_hour_return", lambda d: lambda b: seasonal(ret(b), b.weekday * 10000 + b.minute_of_day, d), [4])
+    put("weekday_return", lambda d: lambda b: seasonal(ret(b), b.weekday, d), [24, 96])
+    put("week_hour_return", lambda d: lambda b: seasonal(ret(b), b.weekday * 10000 + b.minute_of_day, d), [2, 4])
     day = lambda b: 2 * np.pi * b.minute_of_day / 1440
     week = lambda b: 2 * np.pi * (b.weekday + b.minute_of_day / 1440) / 7
     R["fx.day_sine"] = lambda b: np.sin(day(b))
@@ -371,6 +371,8 @@ def references():
         return since(np.where(np.isnan(lag(b.close)), 0, crossed))
 
     R["fx.round_age"] = round_age
+
+    R["fx.value"] = lambda b: np.log(mean(52, lag(b.close, 234)) / b.close)
 
     # Common movement
     bloc = [lane for lane, name in enumerate(BLOCS)]

@@ -345,7 +345,7 @@ def references():
         "liu",
         lambda d: lambda b: total(d, np.where(np.isnan(b.volume), np.nan, b.volume == 0))
         + 1 / total(d, b.volume / rolling(10 * d, np.max, b.volume)) / 1000,
-        [60],
+        [20, 60],
     )
 
     # Spreads from bars
