@@ -5,7 +5,8 @@ Versions: see requirements-formula-statistics.txt beside this file. Run from any
     python -m venv env && env/bin/pip install -r requirements-formula-statistics.txt
     env/bin/python risk_fixtures.py
 
-It rewrites crates/formula/tests/fixtures/risk.json. Each value names where it is
+It rewrites crates/formula/tests/fixtures/risk.json and distributions.json, values of
+the operators for distributions from scipy. Each value names where it is
 from: `empyrical`, `quantstats` or `scipy` where the library has the measure, and
 otherwise `numpy`, code written here from the equation that the catalogue cites.
 Returns are synthetic (a fixed seed, fat tails, changing variance, some flat
@@ -22,9 +23,10 @@ import numpy as np
 import pandas as pd
 import quantstats.stats as qs
 from scipy import integrate, optimize, stats
+from statsmodels.tsa.adfvalues import mackinnonp
 
 warnings.filterwarnings("ignore")
-OUTPUT = Path(__file__).parents[2] / "crates/formula/tests/fixtures/risk.json"
+FIXTURES = Path(__file__).parents[2] / "crates/formula/tests/fixtures"
 YEAR = 252
 
 
@@ -440,6 +442,31 @@ def references(r, b):
     }
 
 
+def distributions():
+    """Returns expressions of constants with their values."""
+    found = {}
+    for x in [-37.0, -8.5, -3.0, -1.0, -0.1, 0.0, 0.3, 1.7, 4.0]:
+        found[f"normal_cdf({x})"] = stats.norm.cdf(x)
+        found[f"normal_pdf({x})"] = stats.norm.pdf(x)
+        for k in [1.0, 4.5, 200.0]:
+            found[f"t_tail({x}, {k})"] = stats.t.sf(x, k)
+    for p in [1e-12, 1e-4, 0.01, 0.05, 0.3, 0.5, 0.7, 0.975, 0.9999]:
+        found[f"normal_quantile({p})"] = stats.norm.ppf(p)
+        for k in [1.0, 4.5, 200.0]:
+            found[f"t_quantile({p}, {k})"] = stats.t.ppf(p, k)
+        for a, b in [(1.0, 1.0), (2.5, 7.0), (500.0, 480.0), (1.0, 60.0)]:
+            found[f"beta_quantile({p}, {a}, {b})"] = stats.beta.ppf(p, a, b)
+            found[f"beta_cdf({p}, {a}, {b})"] = stats.beta.cdf(p, a, b)
+    for x in [0.0, 0.2, 0.5, 1.0, 2.4, 9.0, 40.0]:
+        found[f"bridge_tail({x})"] = stats.kstwobign.sf(x)
+        for k in [1.0, 2.0, 10.0, 99.0]:
+            found[f"chi2_tail({x}, {k})"] = stats.chi2.sf(x, k)
+            found[f"f_tail({x}, {k}, 30.0)"] = stats.f.sf(x, k, 30)
+    for t in [-20.0, -6.0, -3.1, -1.61, -1.2, 0.4, 2.7, 3.0]:
+        found[f"dickey_fuller_p({t})"] = mackinnonp(t, "c", 1)
+    return {text: number(value) for text, value in found.items()}
+
+
 def number(value):
     value = float(value)
     return value if math.isfinite(value) else None
@@ -459,8 +486,10 @@ def main():
                 "values": {f"risk.{key}": number(value) for key, (_, value) in found.items()},
             }
         )
-    OUTPUT.write_text(json.dumps(cases, separators=(",", ":")) + "\n")
-    print(OUTPUT, OUTPUT.stat().st_size)
+    for name, content in [("risk", cases), ("distributions", distributions())]:
+        path = FIXTURES / f"{name}.json"
+        path.write_text(json.dumps(content, separators=(",", ":")) + "\n")
+        print(path, path.stat().st_size)
 
 
 if __name__ == "__main__":

@@ -351,7 +351,6 @@ def features(close, volume, returns, market):
     fd = roll(lambda x: np.dot(weights[::-1], x), 60, lc)
     put("fracdiff", P, fd)
     put("fracdiff_scaled", P, (fd - mean(fd, 60)) / std(fd, 60))
-    put("half_life", P, roll(lambda x: -math.log(2) / np.log(1 + ou(x)[0]), 61, lc))
     put("reversion_speed", P, roll(lambda x: -np.log(1 + ou(x)[0]), 61, lc))
     put("equilibrium_gap", P, roll(lambda x: x[-1] + ou(x)[1] / ou(x)[0], 61, lc))
 
@@ -376,7 +375,6 @@ def features(close, volume, returns, market):
     put("newey_west_t", M, roll(lambda x: hac_t(x, 4), 60, r))
     for k in [1, 2, 5]:
         put(f"autocorrelation_{k}", M, roll(lambda x: acf(x, nlags=k)[k], 60, r))
-    put("lagged_correlation", P, corr(r, lag(r, 1), 60))
     for k in [2, 3]:
         put(f"partial_autocorrelation_{k}", M, roll(lambda x: pacf(x, nlags=k, method="ldb")[k], 60, r))
     put("volatility_clustering", M, roll(lambda x: acf(x, nlags=1)[1], 60, abs(r)))

@@ -7,21 +7,21 @@
     reason = "a fixture that does not parse fails its test"
 )]
 
+mod parity;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use formula::catalogue::{Catalogue, Entry};
 use formula::engine::{Evaluator, Plan, Request, SeriesInputs, evaluate_series};
 use formula::panel::{Bar, Panel};
 use market::Instrument;
+use parity::Parity;
 use serde::Deserialize;
 
-/// The largest difference relative to the value, or to [`SMALL`] where that is
-/// larger: both sides work in double precision on windows of at most 900 values.
+/// The largest relative difference: both sides work in double precision on windows of at most 900 values.
 /// Moving variances lose up to two digits against two passes, and regressions on
 /// prices the square of their condition.
 const TOLERANCE: f64 = 1e-7;
-/// Values below this are compared absolutely: they are differences of numbers near 1.
-const SMALL: f64 = 1e-3;
 
 #[derive(Deserialize)]
 struct Fixture {
@@ -46,47 +46,6 @@ fn fixture() -> Fixture {
 fn statistics() -> Catalogue {
     let text = include_str!("../catalogue/statistics.toml");
     Catalogue::parse("statistics.toml", text).unwrap()
-}
-
-fn agrees(found: f64, expected: Option<f64>) -> bool {
-    match expected {
-        None => found.is_nan(),
-        Some(expected) => (found - expected).abs() <= TOLERANCE * expected.abs().max(SMALL),
-    }
-}
-
-/// Counts values by source and lists those that differ.
-#[derive(Default)]
-struct Parity {
-    agreeing: BTreeMap<String, usize>,
-    known: usize,
-    wrong: Vec<String>,
-}
-
-impl Parity {
-    fn take(
-        &mut self,
-        sources: &BTreeMap<String, String>,
-        id: &str,
-        at: &str,
-        pair: (f64, Option<f64>),
-    ) {
-        let (found, expected) = pair;
-        self.known += usize::from(expected.is_some());
-        if agrees(found, expected) {
-            *self.agreeing.entry(sources[id].clone()).or_default() += 1;
-        } else {
-            self.wrong
-                .push(format!("{id} {at}: {found} instead of {expected:?}"));
-        }
-    }
-
-    fn check(self) {
-        println!("agreeing values by source: {:?}", self.agreeing);
-        let all: usize = self.agreeing.values().sum::<usize>() + self.wrong.len();
-        assert!(self.known * 10 > all * 9, "{} of {all} known", self.known);
-        assert!(self.wrong.is_empty(), "{}", self.wrong.join("\n"));
-    }
 }
 
 /// Returns the panel of the fixture's bars, all prices of a bar being its close.
@@ -143,15 +102,16 @@ fn every_rolling_formula_agrees_with_its_reference() {
     Evaluator::new(&plan, &panel).advance(&panel, |formula, _, block| {
         values[formula].extend_from_slice(block);
     });
-    let mut parity = Parity::default();
+    let mut parity = Parity::new("Family `statistics`, rolling, three instruments of 330 bars");
     let mut referred = BTreeSet::new();
     for (lane, (name, features)) in fixture.features.iter().enumerate() {
         for (entry, values) in entries.iter().zip(&values) {
             referred.insert(entry.id.clone());
             for (&row, &expected) in fixture.rows.iter().zip(&features[&entry.id]) {
                 let found = values[row * panel.lanes() + lane];
-                let at = format!("{name} row {row}");
-                parity.take(&fixture.sources, &entry.id, &at, (found, expected));
+                let at = format!("{} {name} row {row}", entry.id);
+                let source = &fixture.sources[&entry.id];
+                parity.take(source, &at, found, expected, TOLERANCE);
             }
         }
         let given: BTreeSet<String> = features.keys().cloned().collect();
@@ -168,7 +128,7 @@ fn every_test_agrees_with_its_reference() {
     let (fixture, catalogue) = (fixture(), statistics());
     let cases: Vec<Case> = serde_json::from_str(include_str!("fixtures/risk.json")).unwrap();
     let entries = of_panel(&catalogue, true);
-    let mut parity = Parity::default();
+    let mut parity = Parity::new("Family `statistics`, tests, two return series");
     for case in cases {
         let expected = &fixture.tests[&case.name];
         assert_eq!(expected.len(), entries.len());
@@ -178,8 +138,9 @@ fn every_test_agrees_with_its_reference() {
         };
         for entry in &entries {
             let found = evaluate_series(&entry.expression, &entry.profile, &inputs).unwrap();
-            let pair = (found, expected[&entry.id]);
-            parity.take(&fixture.sources, &entry.id, &case.name, pair);
+            let at = format!("{} {}", entry.id, case.name);
+            let source = &fixture.sources[&entry.id];
+            parity.take(source, &at, found, expected[&entry.id], TOLERANCE);
         }
     }
     parity.check();

@@ -181,17 +181,15 @@ pub(crate) fn transfer_entropy(x: &[f64], y: &[f64]) -> f64 {
     }
     let total = (n - 1) as f64;
     let mut sum = 0.0;
-    for next in 0..2 {
-        for own in 0..2 {
-            for other in 0..2 {
-                let all = counts[next][own][other];
-                if all == 0.0 {
-                    continue;
+    for after in &counts {
+        for (own, of_own) in after.iter().enumerate() {
+            let own_next: f64 = of_own.iter().sum();
+            let own_all: f64 = counts.iter().flat_map(|of| of[own]).sum();
+            for (other, all) in of_own.iter().enumerate() {
+                let histories: f64 = counts.iter().map(|of| of[own][other]).sum();
+                if *all > 0.0 {
+                    sum += all / total * ((all / histories) / (own_next / own_all)).ln();
                 }
-                let histories = counts[0][own][other] + counts[1][own][other];
-                let own_next = counts[next][own][0] + counts[next][own][1];
-                let own_all: f64 = counts.iter().flat_map(|of| of[own]).sum();
-                sum += all / total * ((all / histories) / (own_next / own_all)).ln();
             }
         }
     }

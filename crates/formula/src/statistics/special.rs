@@ -163,7 +163,7 @@ pub(crate) fn f_above(x: f64, k: f64, n: f64) -> f64 {
 
 /// Returns the value that a Beta(a, b) one is below with probability `p`.
 pub(crate) fn beta_quantile(p: f64, a: f64, b: f64) -> f64 {
-    if p.is_nan() || p < 0.0 || p > 1.0 || beta_integral(0.5, a, b).is_nan() {
+    if !(0.0..=1.0).contains(&p) || beta_integral(0.5, a, b).is_nan() {
         return f64::NAN;
     }
     let (mut low, mut high) = (0.0, 1.0);
