@@ -83,7 +83,7 @@ def ticks(low, high):
 def short(value):
     for size, unit in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
         if value >= size:
-            return f"{value / (1e3 if unit == 'k' else size):g}{unit}"
+            return f"{value / (1e3 if unit == 'k' else size):.3g}{unit}"
     return f"{value:g}"
 
 

@@ -13,8 +13,11 @@ use rayon::prelude::*;
 use std::cell::Cell;
 use std::ops::Range;
 
-/// Weights that one task reads at least: some ten microseconds' work.
+/// Weights that one task reads, about: some ten microseconds' work.
 const WEIGHTS_PER_TASK: usize = 1 << 16;
+
+/// Tasks come in multiples of this, so that two or four threads finish together.
+const TASKS: usize = 4;
 
 /// Left rows that meet a weight row at the same time: their sums fill half the registers.
 const ROWS: usize = 8;
@@ -38,7 +41,9 @@ thread_local! {
 pub(crate) fn product(c: &mut MatMut<'_>, write: Write, a: Mat<'_>, weight: &dyn Weight) {
     assert_eq!(a.col_stride, 1, "the left operand's rows are dense");
     assert!(c.rows == a.rows && c.cols == weight.rows() && a.cols == weight.cols());
-    let each = WEIGHTS_PER_TASK.div_ceil(a.cols.max(1)).next_multiple_of(8);
+    let weights = weight.rows() * a.cols;
+    let tasks = weights.div_ceil(WEIGHTS_PER_TASK).next_multiple_of(TASKS);
+    let each = weight.rows().div_ceil(tasks).next_multiple_of(STREAMS);
     let target = Shared::new(c.data.as_mut_ptr());
     let stride = c.row_stride;
     let run = |outputs: Range<usize>| {
@@ -51,7 +56,7 @@ pub(crate) fn product(c: &mut MatMut<'_>, write: Write, a: Mat<'_>, weight: &dyn
             weight,
         });
     };
-    if weight.rows() <= each {
+    if weights < WEIGHTS_PER_TASK || weight.rows() <= each {
         return run(0..weight.rows());
     }
     (0..weight.rows().div_ceil(each))
