@@ -388,8 +388,18 @@ def truth(function):
     return guarded(lambda *values: 1.0 if function(*values) else 0.0)
 
 
+def power(x, y):
+    """IEEE 754: anything to the power of 0 and 1 to any power are known, even where
+    the other is not."""
+    if y == 0 or x == 1:
+        return 1.0
+    return guarded(lambda x, y: x**y)(x, y)
+
+
 def signed_power(x, y):
-    return math.copysign(1.0, x) * abs(x) ** y if x != 0 else 0.0**y
+    if x == 0 or math.isnan(x):
+        return NAN if math.isnan(x) else power(x, y)
+    return finite(math.copysign(1.0, x) * power(abs(x), y))
 
 
 COMPARISONS = {
@@ -406,8 +416,8 @@ BINARY = {
     "subtract": guarded(lambda x, y: x - y),
     "multiply": guarded(lambda x, y: x * y),
     "divide": guarded(lambda x, y: x / y),
-    "power": guarded(lambda x, y: x**y),
-    "signed_power": guarded(signed_power),
+    "power": power,
+    "signed_power": signed_power,
     "modulo": guarded(lambda x, y: x - y * math.floor(x / y)),
     "min": guarded(min),
     "max": guarded(max),

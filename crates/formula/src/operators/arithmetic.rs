@@ -199,20 +199,14 @@ pub(super) static OPERATORS: &[Operator] = &[
         Values,
         Values,
         "{x} to the power of {y}",
-        |x, y| if x.is_nan() | y.is_nan() {
-            f64::NAN
-        } else {
-            x.powf(y)
-        }
+        |x, y| x.powf(y)
     ),
     binary!(
         "signed_power",
         Values,
         Values,
         "the sign of {x} times the absolute value of {x} to the power of {y}",
-        |x, y| if x.is_nan() | y.is_nan() {
-            f64::NAN
-        } else if x == 0.0 {
+        |x, y| if x == 0.0 {
             0.0_f64.powf(y)
         } else {
             x.signum() * x.abs().powf(y)
