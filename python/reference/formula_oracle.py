@@ -449,7 +449,7 @@ class Evaluator:
         self.parts = {}
         plain = {
             "add": np.add, "subtract": np.subtract, "multiply": np.multiply, "divide": np.divide,
-            "power": np.power, "negate": np.negative, "abs": np.abs, "sign": np.sign,
+            "power": lambda x, y: np.where(np.isnan(x) | np.isnan(y), np.nan, np.power(x, y)), "negate": np.negative, "abs": np.abs, "sign": np.sign,
             "log": np.log, "log2": np.log2, "log10": np.log10, "exp": np.exp, "sqrt": np.sqrt,
             "cos": np.cos, "sin": np.sin, "tanh": np.tanh, "min": np.minimum, "max": np.maximum,
             "less": compared(np.less), "less_equal": compared(np.less_equal),

@@ -57,6 +57,43 @@ fn commands(page: &str) -> Vec<String> {
 }
 
 #[test]
+fn the_commands_of_the_page_on_formulas_run() {
+    let page = fs::read_to_string(root().join("docs/formulas.md")).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let all = commands(&page);
+    assert!(all.len() >= 14, "{all:#?}");
+    for command in &all {
+        let arguments = words(command.strip_prefix("foretune ").unwrap());
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let done = foretune(folder.path()).args(&arguments).output().unwrap();
+        assert!(
+            done.status.success(),
+            "{command}: {}",
+            String::from_utf8_lossy(&done.stderr)
+        );
+        assert!(!done.stdout.is_empty(), "{command}");
+    }
+    for file in ["formulas.html", "training_package/metadata.json", "formulas/formula_samples.jsonl"] {
+        assert!(folder.path().join(file).is_file(), "{file}");
+    }
+}
+
+/// Splits a command at spaces outside single quotes.
+fn words(command: &str) -> Vec<String> {
+    let mut words = vec![String::new()];
+    let mut quoted = false;
+    for letter in command.chars() {
+        match letter {
+            '\'' => quoted = !quoted,
+            ' ' if !quoted => words.push(String::new()),
+            _ => words.last_mut().unwrap().push(letter),
+        }
+    }
+    words.retain(|word| !word.is_empty());
+    words
+}
+
+#[test]
 fn the_commands_of_the_readme_run() {
     let page = fs::read_to_string(root().join("README.md")).unwrap();
     let ci = fs::read_to_string(root().join(".ci/run")).unwrap();
