@@ -32,7 +32,9 @@ pub(super) fn fibonacci(window: usize) -> Vec<f64> {
         numbers.push(here);
         (before, here) = (here, before + here);
         if here > 1e200 {
-            numbers.iter_mut().for_each(|number| *number *= 1e-200);
+            for number in &mut numbers {
+                *number *= 1e-200;
+            }
             (before, here) = (before * 1e-200, here * 1e-200);
         }
     }
