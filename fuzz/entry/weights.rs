@@ -39,7 +39,7 @@ pub(crate) fn base() -> ModelConfig {
         bos: Some(1),
         eos: vec![2],
         pad: None,
-        sliding_window: None,
+        windows: Vec::new(),
     }
 }
 

@@ -258,8 +258,7 @@ impl DatasetError {
             Self::TooFewBars { .. } => {
                 "give a longer history, fewer horizons, or features with shorter windows".to_owned()
             }
-            Self::NotAPackage { .. } => "name a new directory, or empty this one".to_owned(),
-            Self::NotADataset { .. } => "name a new directory, or empty this one".to_owned(),
+            Self::NotAPackage { .. } | Self::NotADataset { .. } => "name a new directory, or empty this one".to_owned(),
             Self::Altered { .. } | Self::Manifest { .. } | Self::Line { .. } => {
                 "build it again with `foretune dataset build`".to_owned()
             }

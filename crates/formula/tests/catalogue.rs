@@ -1,6 +1,12 @@
 //! Every formula of the catalogue, evaluated: the past alone decides, one bar at a
 //! time equals all at once, and nothing is text only.
 
+#![allow(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a test prints its table and fails on what is missing"
+)]
+
 use std::collections::BTreeMap;
 
 use formula::catalogue::{Catalogue, Entry};
@@ -254,7 +260,7 @@ fn shares_of_the_formulas_give_the_same() {
     for share in shares {
         let mut evaluator = Evaluator::of_formulas(&plan, &panel, share);
         evaluator.advance(&panel, |formula, _, block| {
-            parts[formula].extend_from_slice(block)
+            parts[formula].extend_from_slice(block);
         });
     }
     check_same_bits(&entries, &whole, &parts, ROWS);

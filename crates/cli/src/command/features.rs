@@ -131,9 +131,8 @@ pub(crate) fn run(typed: &Typed, global: &Global) -> anyhow::Result<Printed> {
     let never_close = bars::never_close(&tables.bars);
     let clock = match typed.clock {
         Some(ClockName::Continuous) => Clock::Continuous,
-        Some(ClockName::Observed) => Clock::Observed,
         None if never_close => Clock::Continuous,
-        None => Clock::Observed,
+        Some(ClockName::Observed) | None => Clock::Observed,
     };
     let package = PackageSettings {
         horizons: typed.horizons.clone(),

@@ -188,7 +188,7 @@ pub(crate) fn run(typed: &Typed, global: &Global) -> anyhow::Result<Printed> {
     match &typed.what {
         What::List { families } => list(all, families),
         What::Search { words } => Ok(table(&all.search(&words.join(" ")))),
-        What::Show { id, sample } => show(found(all, id)?, all, sample, global),
+        What::Show { id, sample } => Ok(show(found(all, id)?, all, sample, global)),
         What::Eval {
             formula,
             notation,
@@ -382,12 +382,7 @@ fn described(entry: &Entry) -> serde_json::Value {
     })
 }
 
-fn show(
-    entry: &Entry,
-    all: &Catalogue,
-    sample: &Sample,
-    global: &Global,
-) -> anyhow::Result<Printed> {
+fn show(entry: &Entry, all: &Catalogue, sample: &Sample, global: &Global) -> Printed {
     let source = all
         .family(&entry.family)
         .map_or("", |family| family.source.as_str());
@@ -434,7 +429,7 @@ fn show(
             "last": values.last().filter(|value| !value.is_nan()),
         });
     }
-    Ok(Printed::new(data, text.trim_end().to_owned()))
+    Printed::new(data, text.trim_end().to_owned())
 }
 
 /// Returns the values of the first instrument.

@@ -85,9 +85,9 @@ fn card(entry: &Entry, catalogue: &Catalogue, drawing: Option<&String>) -> Strin
         }
     }
     let fields: Vec<&str> = entry.needs.fields.iter().map(String::as_str).collect();
-    let _ = write!(
+    let _ = writeln!(
         out,
-        "<p class=source>{}. {} Reads {}; conventions {}.{}</p></details>\n",
+        "<p class=source>{}. {} Reads {}; conventions {}.{}</p></details>",
         escape(entry.citation.trim_end_matches('.')),
         escape(source),
         escape(&fields.join(", ")),

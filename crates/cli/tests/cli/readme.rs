@@ -73,7 +73,11 @@ fn the_commands_of_the_page_on_formulas_run() {
         );
         assert!(!done.stdout.is_empty(), "{command}");
     }
-    for file in ["formulas.html", "training_package/metadata.json", "formulas/formula_samples.jsonl"] {
+    for file in [
+        "formulas.html",
+        "training_package/metadata.json",
+        "formulas/formula_samples.jsonl",
+    ] {
         assert!(folder.path().join(file).is_file(), "{file}");
     }
 }

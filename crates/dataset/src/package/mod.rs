@@ -89,7 +89,7 @@ impl PackageSettings {
             test,
         } = self.split;
         let shares = [train, validation, test];
-        if shares.iter().any(|share| !(*share > 0.0))
+        if shares.iter().any(|share| share.is_nan() || *share <= 0.0)
             || (shares.iter().sum::<f64>() - 1.0).abs() > 1e-9
         {
             return refuse(

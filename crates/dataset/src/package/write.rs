@@ -506,11 +506,7 @@ fn digest(path: &Path) -> Result<String, DatasetError> {
         }
         hasher.update(&buffer[..read]);
     }
-    Ok(hasher
-        .finalize()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect())
+    Ok(crate::hex(&hasher.finalize()))
 }
 
 fn write_json(path: &Path, value: &impl serde::Serialize) -> Result<(), DatasetError> {

@@ -103,7 +103,7 @@ impl RawFormula {
             reason: reason.to_owned(),
         };
         let mut all: Vec<BTreeMap<&str, String>> = vec![BTreeMap::new()];
-        for (name, values) in self.grid.iter().flat_map(|grid| grid.get_ref()) {
+        for (name, values) in self.grid.iter().flat_map(toml::Spanned::get_ref) {
             if all.len() * values.len() > MOST_OF_A_GRID {
                 return Err(grid("gives too many formulas"));
             }

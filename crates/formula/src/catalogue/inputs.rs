@@ -10,6 +10,10 @@ use crate::operators::{Axis, Computation, Kind};
 
 /// What a formula asks of the data.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent needs, not states"
+)]
 pub struct Needs {
     /// All columns read, derived ones and those they are made of.
     pub fields: BTreeSet<String>,

@@ -146,7 +146,7 @@ impl Past {
     /// Calls with each value of a block from the oldest to the newest, and how many
     /// bars ago it was.
     #[inline(always)]
-    pub(crate) fn from_oldest(&self, block: usize, mut f: impl FnMut(Lanes, f64)) {
+    pub(crate) fn since_oldest(&self, block: usize, mut f: impl FnMut(Lanes, f64)) {
         let mut ago = self.window as f64;
         let oldest = self.newest + 1;
         for slots in [oldest..self.window, 0..oldest] {
@@ -200,7 +200,7 @@ impl ByRow<1> for Place {
             let mut place = Lanes::ZERO;
             let mut oldest = Lanes::of(-1.0);
             let newest = self.newest;
-            self.past.from_oldest(
+            self.past.since_oldest(
                 block,
                 #[inline(always)]
                 |value, ago| {

@@ -114,7 +114,7 @@ impl Builder<'_> {
     pub(super) fn part(&mut self, syntax: &Syntax<'_>) -> Built {
         let span = syntax.span;
         match &syntax.form {
-            Form::Number(value) => Ok(self.number(*value, span)),
+            Form::Number(value) => Ok(Self::number(*value, span)),
             Form::Name(name) => self.name(name, span),
             Form::Infix(name, operands) => {
                 let operands = self.parts(operands)?;
@@ -128,7 +128,7 @@ impl Builder<'_> {
         syntaxes.iter().map(|syntax| self.part(syntax)).collect()
     }
 
-    pub(super) fn number(&self, value: f64, span: Span) -> Part {
+    pub(super) fn number(value: f64, span: Span) -> Part {
         Part {
             expression: Expression::Number(value),
             is: Type::NUMBER,
@@ -138,7 +138,7 @@ impl Builder<'_> {
         }
     }
 
-    pub(super) fn column(&self, name: &str, span: Span) -> Part {
+    pub(super) fn column(name: &str, span: Span) -> Part {
         Part {
             expression: Expression::field(name),
             is: Type::column(name),
@@ -156,7 +156,7 @@ impl Builder<'_> {
             return Ok(part);
         }
         match dialect::column(self.notation, name) {
-            Some(Column::Field(field)) => Ok(self.column(field, span)),
+            Some(Column::Field(field)) => Ok(Self::column(field, span)),
             Some(Column::Formula(text)) => self.defined(&text, span),
             None => Err(self.unknown_name(name, span)),
         }
@@ -231,7 +231,7 @@ impl Builder<'_> {
     ) -> Built {
         let given = arguments.len();
         for parameter in operator.parameters.iter().skip(given) {
-            arguments.extend(parameter.default.map(|value| self.number(value, span)));
+            arguments.extend(parameter.default.map(|value| Self::number(value, span)));
         }
         if arguments.len() != operator.parameters.len() || given > operator.parameters.len() {
             let problem = Problem::Arity {
@@ -248,7 +248,7 @@ impl Builder<'_> {
             if matches!(parameter.kind, Kind::Window | Kind::Constant) {
                 let cut = self.notation == Notation::Alpha101;
                 let value = constant(operator, written, parameter, argument, cut).map_err(error)?;
-                *argument = self.number(value, place);
+                *argument = Self::number(value, place);
             } else {
                 check(operator, written, parameter, argument).map_err(error)?;
             }

@@ -57,6 +57,7 @@ fn column(name: &str, profile: &Profile) -> Part {
     normal::field(name)
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the parts are made for it")]
 fn of_call(operator: &'static Operator, parts: Vec<Part>, profile: &Profile) -> Part {
     let constants: Option<Vec<f64>> = parts.iter().map(value).collect();
     if let Some(folded) = constants.and_then(|constants| types::apply(operator, &constants)) {

@@ -30,7 +30,7 @@ pub fn explain(expression: &Expression) -> Vec<Step> {
         }
         leaf => walk.steps.push(Step {
             expression: leaf.clone(),
-            sentence: walk.leaf(leaf).unwrap_or_default(),
+            sentence: Walk::leaf(leaf).unwrap_or_default(),
             needs: Vec::new(),
         }),
     }
@@ -71,7 +71,7 @@ impl Walk {
     /// Returns a call in words, its parts being words or steps.
     fn phrase(&mut self, expression: &Expression, needs: &mut Vec<usize>) -> String {
         let Expression::Call(operator, arguments) = expression else {
-            return self.leaf(expression).unwrap_or_default();
+            return Self::leaf(expression).unwrap_or_default();
         };
         let words: Vec<String> = operator
             .parameters
@@ -103,7 +103,7 @@ impl Walk {
         {
             return name.clone();
         }
-        if let Some(leaf) = self.leaf(argument) {
+        if let Some(leaf) = Self::leaf(argument) {
             return leaf;
         }
         if kind == Kind::Condition && Type::of(argument).kind == Kind::Condition {
@@ -122,7 +122,7 @@ impl Walk {
     }
 
     /// Returns a number, also one that parts without columns give, or a column.
-    fn leaf(&self, expression: &Expression) -> Option<String> {
+    fn leaf(expression: &Expression) -> Option<String> {
         match expression {
             Expression::Field(name) => Some(column(name)),
             _ => folded(expression).map(number),

@@ -261,7 +261,6 @@ fn windows(
         slides.collect::<Result<_, _>>()?
     } else {
         let first = match architecture {
-            Architecture::Llama => num_layers,
             Architecture::Mistral => 0,
             // Layers from this one on slide; the default is that of transformers.
             Architecture::Qwen2 | Architecture::Qwen3
@@ -269,7 +268,7 @@ fn windows(
             {
                 config.size("max_window_layers")?.unwrap_or(28)
             }
-            Architecture::Qwen2 | Architecture::Qwen3 => num_layers,
+            Architecture::Llama | Architecture::Qwen2 | Architecture::Qwen3 => num_layers,
         };
         (0..num_layers).map(|layer| layer >= first).collect()
     };

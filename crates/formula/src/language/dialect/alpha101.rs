@@ -4,7 +4,6 @@
 
 use super::super::build::{Builder, Built};
 use super::super::lexer::Span;
-use super::super::printer::PrintError;
 use super::super::syntax::Syntax;
 use super::{Column, Expression, Names, Said, extremum, say_extremum};
 
@@ -71,12 +70,12 @@ pub(super) fn call(
     Some(extremum(builder, names, name, arguments, span, false))
 }
 
-pub(super) fn say(expression: &Expression) -> Result<Said, PrintError> {
+pub(super) fn say(expression: &Expression) -> Said {
     if let Expression::Call(operator, arguments) = expression
         && operator.name == "adv"
         && let [Expression::Number(days)] = arguments.as_slice()
     {
-        return Ok(Said::Word(format!("adv{days}")));
+        return Said::Word(format!("adv{days}"));
     }
-    Ok(say_extremum(expression).unwrap_or(Said::Plainly))
+    say_extremum(expression).unwrap_or(Said::Plainly)
 }

@@ -147,7 +147,7 @@ fn on_sequence(
 }
 
 fn fading(builder: &mut Builder<'_>, x: &Syntax<'_>, window: &Syntax<'_>, span: Span) -> Built {
-    let weight = builder.number(FADING, span);
+    let weight = Builder::number(FADING, span);
     let parts = vec![builder.part(x)?, builder.part(window)?, weight];
     builder.named("ts_decay_exp_window", parts, span)
 }
@@ -159,7 +159,7 @@ fn sum_if(
     condition: &Syntax<'_>,
     span: Span,
 ) -> Built {
-    let nothing = builder.number(0.0, span);
+    let nothing = Builder::number(0.0, span);
     let parts = vec![builder.part(condition)?, builder.part(x)?, nothing];
     let chosen = builder.named("if_else", parts, span)?;
     let window = builder.part(window)?;
@@ -168,7 +168,7 @@ fn sum_if(
 
 /// Unknown where the condition does not hold.
 fn filter(builder: &mut Builder<'_>, x: &Syntax<'_>, condition: &Syntax<'_>, span: Span) -> Built {
-    let zero = || builder.number(0.0, span);
+    let zero = || Builder::number(0.0, span);
     let unknown = builder.named("divide", vec![zero(), zero()], span)?;
     let parts = vec![builder.part(condition)?, builder.part(x)?, unknown];
     builder.named("if_else", parts, span)
@@ -190,7 +190,7 @@ fn days_since(
         },
         _ => f64::NAN,
     };
-    let window = builder.number(window, span);
+    let window = Builder::number(window, span);
     builder.named("subtract", vec![window, place], span)
 }
 

@@ -136,9 +136,9 @@ pub(super) fn own_call(
 pub(super) fn say(notation: Notation, expression: &Expression) -> Result<Said, PrintError> {
     match notation {
         Notation::Foretune => Ok(Said::Plainly),
-        Notation::Alpha101 => alpha101::say(expression),
+        Notation::Alpha101 => Ok(alpha101::say(expression)),
         Notation::Gtja => gtja::say(expression),
-        Notation::Qlib => qlib::say(expression),
+        Notation::Qlib => Ok(qlib::say(expression)),
     }
 }
 

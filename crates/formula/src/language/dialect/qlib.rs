@@ -4,7 +4,6 @@
 use super::super::build::{Builder, Built};
 use super::super::error::Problem;
 use super::super::lexer::Span;
-use super::super::printer::PrintError;
 use super::super::syntax::Syntax;
 use super::super::types::folded;
 use super::{Expression, Names, Said};
@@ -111,12 +110,12 @@ fn count(builder: &mut Builder<'_>, x: &Syntax<'_>, window: &Syntax<'_>, span: S
     builder.named("ts_count", vec![known, window], span)
 }
 
-pub(super) fn say(expression: &Expression) -> Result<Said, PrintError> {
+pub(super) fn say(expression: &Expression) -> Said {
     let Expression::Call(operator, arguments) = expression else {
-        return Ok(Said::Plainly);
+        return Said::Plainly;
     };
     let call = |name| Said::Call(name, arguments.clone());
-    Ok(match (operator.name, arguments.as_slice()) {
+    match (operator.name, arguments.as_slice()) {
         ("if_else", _) => call("If"),
         ("and", _) => call("And"),
         ("or", _) => call("Or"),
@@ -142,5 +141,5 @@ pub(super) fn say(expression: &Expression) -> Result<Said, PrintError> {
             }
         }
         _ => Said::Plainly,
-    })
+    }
 }

@@ -27,12 +27,11 @@ pub(in super::super) fn restated(
     if operator.name == "signed_power" && !arguments.last().is_some_and(is_power) {
         return None;
     }
-    let text = match operator.computation {
-        Computation::Formula(text) => text(&Profile::PAPER),
-        _ => {
-            let known = RESTATEMENTS.iter();
-            known.copied().find(|(name, _)| *name == operator.name)?.1
-        }
+    let text = if let Computation::Formula(text) = operator.computation {
+        text(&Profile::PAPER)
+    } else {
+        let known = RESTATEMENTS.iter();
+        known.copied().find(|(name, _)| *name == operator.name)?.1
     };
     substituted(operator, text, arguments).ok()
 }
