@@ -1,4 +1,4 @@
-//! Asserts that `docs/training.md` names every setting of training, with its default.
+//! Asserts that `docs/training.md` and `docs/answers.md` name every setting of theirs, with its default.
 
 use std::collections::BTreeMap;
 
@@ -44,5 +44,30 @@ fn every_training_setting_is_documented_with_its_default() {
             }
         }
         assert_eq!(known, documented.len(), "{documented:?}");
+    }
+}
+
+#[test]
+fn every_setting_of_answers_is_documented_with_its_default() {
+    let page = include_str!("../../../../docs/answers.md");
+    let rows = page.lines().filter_map(|line| {
+        let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+        match cells[..] {
+            ["", key, default, _, meaning, ""] if default.starts_with('`') => {
+                assert!(meaning.len() > 10, "{key}");
+                Some((key.trim_matches('`'), default.trim_matches('`')))
+            }
+            _ => None,
+        }
+    });
+    let stated: BTreeMap<&str, &str> = rows.collect();
+    for (preset, _) in PRESETS {
+        let settings = Table::try_from(resolve(Some(preset), &[]).unwrap()).unwrap();
+        let known = settings["answers"].as_table().unwrap();
+        assert_eq!(known.len(), stated.len(), "{stated:?}");
+        for (key, value) in known {
+            let stated: Table = format!("x = {}", stated[key.as_str()]).parse().unwrap();
+            assert_eq!(stated["x"], *value, "{key} in {preset}");
+        }
     }
 }
