@@ -229,6 +229,24 @@ impl Panel {
         Ok(())
     }
 
+    /// Returns the panel of the last `rows` rows.
+    #[must_use]
+    pub fn tail(&self, rows: usize) -> Self {
+        let start = self.rows().saturating_sub(rows);
+        let mut tail = self.clone();
+        tail.open_time.drain(..start);
+        for column in tail.columns.values_mut() {
+            column.drain(..start * self.lanes);
+        }
+        for bars in &mut tail.rows {
+            bars.retain(|&row| row as usize >= start);
+            for row in bars {
+                *row -= start as u32;
+            }
+        }
+        tail
+    }
+
     /// Returns the number of rows.
     pub fn rows(&self) -> usize {
         self.open_time.len()
@@ -418,6 +436,23 @@ mod tests {
         let close = panel.column("close").unwrap();
         assert_eq!(close[16], 115.5);
         assert!(close[24].is_nan());
+    }
+
+    #[test]
+    fn a_tail_is_the_panel_without_its_beginning() {
+        let tables = [bars("A/B", &[0, 15, 30, 45]), bars("C/D", &[0, 30])];
+        let panel = Panel::of_bars(&tables, Alignment::default()).unwrap();
+        let tail = panel.tail(3);
+        assert_eq!(tail.open_time(), [15, 30, 45].map(|m| m * MINUTE));
+        assert_eq!(
+            (tail.bars_of(0), tail.bars_of(1)),
+            (&[0, 1, 2][..], &[1][..])
+        );
+        assert_eq!(
+            tail.column("close").unwrap(),
+            &panel.column("close").unwrap()[8..]
+        );
+        assert_eq!(panel.tail(9).rows(), 4);
     }
 
     #[test]

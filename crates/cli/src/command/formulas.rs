@@ -141,6 +141,10 @@ enum What {
     },
 }
 
+/// Bars of each instrument that drawings and questions are made of: the longest
+/// warm-up of the catalogue and what is shown after it.
+const RECENT: usize = 3000;
+
 /// The bars that formulas are shown on.
 #[derive(Args, Clone, Debug)]
 struct Sample {
@@ -197,7 +201,7 @@ pub(crate) fn run(typed: &Typed, global: &Global) -> anyhow::Result<Printed> {
             sample,
         } => {
             let wanted = Wanted::of(all, formula, (*notation).into(), profile.as_deref())?;
-            eval(&wanted, *rows, &sample.panel(global)?)
+            eval(&wanted, *rows, &sample.panel(global, usize::MAX)?)
         }
         What::Translate { formula, from, to } => {
             let wanted = Wanted::of(all, formula, (*from).into(), None)?;
@@ -211,7 +215,7 @@ pub(crate) fn run(typed: &Typed, global: &Global) -> anyhow::Result<Printed> {
         }
         What::Count { examples } => count(all, examples.as_deref()),
         What::Page { out, sample } => {
-            let panel = sample.panel(global)?;
+            let panel = sample.recent(global)?;
             let page = flow::formula_page::html(all, &panel)?;
             files::write(out, page.as_bytes())?;
             let text = format!("{} formulas in {}", all.entries().len(), out.display());
@@ -220,14 +224,19 @@ pub(crate) fn run(typed: &Typed, global: &Global) -> anyhow::Result<Printed> {
                 text,
             ))
         }
-        What::Examples { out, seed, sample } => examples(all, out, *seed, &sample.panel(global)?),
+        What::Examples { out, seed, sample } => examples(all, out, *seed, &sample.recent(global)?),
         What::Verify { file } => verify(all, file),
     }
 }
 
 impl Sample {
-    /// Returns the bars as a panel.
-    fn panel(&self, global: &Global) -> anyhow::Result<Panel> {
+    /// Returns the last bars of each instrument as a panel, [`RECENT`] of them.
+    fn recent(&self, global: &Global) -> anyhow::Result<Panel> {
+        self.panel(global, RECENT)
+    }
+
+    /// Returns the bars as a panel, at most the last `most` of each instrument.
+    fn panel(&self, global: &Global, most: usize) -> anyhow::Result<Panel> {
         let settings = Settings::resolve(global, &[])?;
         let directory = match &self.data {
             Some(directory) => directory.clone(),
@@ -239,9 +248,12 @@ impl Sample {
                 .is_none()
                 .then(|| settings.dataset.base_timeframe())
         });
-        let tables = bars::load(&directory, timeframe, &self.instrument)?;
+        let mut tables = bars::load(&directory, timeframe, &self.instrument)?;
         for note in &tables.notes {
             output::note(note);
+        }
+        for table in &mut tables.bars {
+            *table = table.slice(table.len().saturating_sub(most)..table.len());
         }
         let clock = if bars::never_close(&tables.bars) {
             Clock::Continuous
@@ -406,7 +418,7 @@ fn show(entry: &Entry, all: &Catalogue, sample: &Sample, global: &Global) -> Pri
     let _ = writeln!(text, "{}", language::tree(&entry.expression));
     let mut data = described(entry);
     if !entry.needs.series
-        && let Ok(panel) = sample.panel(global)
+        && let Ok(panel) = sample.recent(global)
         && let Ok((lane, values)) = values(&entry.id, &entry.expression, entry.profile, &panel)
     {
         let known: Vec<f64> = values

@@ -237,7 +237,10 @@ fn sensitivity(
     let Ok(plan) = Plan::new(&requests, world.panel) else {
         return;
     };
-    let values = kept(&plan, world.panel, world.first);
+    // Both versions from the same bar on, warm before the rows that are compared.
+    let warm_up = plan.warm_up(0).max(plan.warm_up(1));
+    let tail = world.panel.tail(KEPT + 2 * warm_up);
+    let values = kept(&plan, &tail, tail.rows().saturating_sub(KEPT));
     let lane = ((draw >> 16) % values[0].len() as u64) as usize;
     let both: Vec<(f64, f64)> = values[0][lane]
         .iter()
