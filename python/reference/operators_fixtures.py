@@ -389,8 +389,9 @@ def truth(function):
 
 
 def power(x, y):
-    """IEEE 754: anything to the power of 0 and 1 to any power are known, even where
-    the other is not."""
+    """Unknown where either is, though IEEE 754 knows 1 to any power and any power of 0."""
+    if math.isnan(x) or math.isnan(y):
+        return NAN
     if y == 0 or x == 1:
         return 1.0
     return guarded(lambda x, y: x**y)(x, y)

@@ -216,8 +216,8 @@ fn what_cannot_be_a_package_is_refused() {
     };
     let text = refused(&panel(600), &settings(), &other);
     assert!(text.contains("something else than a package"), "{text}");
-    let text = refused(&panel(40), &settings(), &scratch.path().join("new"));
-    assert!(text.contains("`EUR/USD` has 40 bars"), "{text}");
+    let text = refused(&panel(22), &settings(), &scratch.path().join("new"));
+    assert!(text.contains("`EUR/USD` has 22 bars"), "{text}");
     let backwards = PackageSettings {
         horizons: vec![5, 1],
         ..settings()

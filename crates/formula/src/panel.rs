@@ -448,10 +448,9 @@ mod tests {
             (tail.bars_of(0), tail.bars_of(1)),
             (&[0, 1, 2][..], &[1][..])
         );
-        assert_eq!(
-            tail.column("close").unwrap(),
-            &panel.column("close").unwrap()[8..]
-        );
+        let bits = |values: &[f64]| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+        let whole = panel.column("close").unwrap();
+        assert_eq!(bits(tail.column("close").unwrap()), bits(&whole[8..]));
         assert_eq!(panel.tail(9).rows(), 4);
     }
 

@@ -131,8 +131,11 @@ fn own(name: &str, formula: &str, catalogue: &Catalogue) -> Result<Feature, Stri
     if let Some(entry) = catalogue.get(formula) {
         return Ok(of_entry(entry, name.to_owned()));
     }
-    let expression = language::parse(formula, Notation::Foretune)
-        .map_err(|error| format!("`{name}`: {error}"))?;
+    let expression =
+        language::parse(formula, Notation::Foretune).map_err(|error| match error.hint() {
+            Some(hint) => format!("`{name}`: {error} ({hint})"),
+            None => format!("`{name}`: {error}"),
+        })?;
     Ok(Feature {
         name: name.to_owned(),
         id: None,

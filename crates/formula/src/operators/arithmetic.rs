@@ -112,6 +112,16 @@ fn truth(is: bool, unknown: bool) -> f64 {
     }
 }
 
+/// `x` to the power of `y`; unknown where either is, though 1 to any power is 1.
+#[inline(always)]
+fn power(x: f64, y: f64) -> f64 {
+    if x.is_nan() | y.is_nan() {
+        f64::NAN
+    } else {
+        x.powf(y)
+    }
+}
+
 macro_rules! unary {
     ($name:literal, $meaning:literal, |$x:ident| $value:expr) => {
         Operator {
@@ -199,7 +209,7 @@ pub(super) static OPERATORS: &[Operator] = &[
         Values,
         Values,
         "{x} to the power of {y}",
-        |x, y| x.powf(y)
+        |x, y| power(x, y)
     ),
     binary!(
         "signed_power",
@@ -207,9 +217,9 @@ pub(super) static OPERATORS: &[Operator] = &[
         Values,
         "the sign of {x} times the absolute value of {x} to the power of {y}",
         |x, y| if x == 0.0 {
-            0.0_f64.powf(y)
+            power(0.0, y)
         } else {
-            x.signum() * x.abs().powf(y)
+            x.signum() * power(x.abs(), y)
         }
     ),
     binary!(
