@@ -289,7 +289,7 @@ fn sensitivity(
 
 fn steadier(before: f64, after: f64) -> &'static str {
     if after < 0.98 * before {
-        "So it moves less from bar to bar and answers later."
+        "So it moves less from bar to bar."
     } else if after > 1.02 * before {
         "So it moves more from bar to bar."
     } else {
