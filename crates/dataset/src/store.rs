@@ -72,20 +72,7 @@ impl Dataset {
         let fresh = staging.path().join("new");
         let manifest = self.write_files(&fresh)?;
         sync_directory(&fresh)?;
-        if previous {
-            let old = staging.path().join("old");
-            fs::rename(directory, &old).map_err(DatasetError::io("replace", directory))?;
-            if let Err(source) = fs::rename(&fresh, directory) {
-                // Put back what was there; if even that fails, keep it where it is.
-                if fs::rename(&old, directory).is_err() {
-                    let _ = staging.keep();
-                }
-                return Err(DatasetError::io("rename a directory to", directory)(source));
-            }
-        } else {
-            fs::rename(&fresh, directory)
-                .map_err(DatasetError::io("rename a directory to", directory))?;
-        }
+        put_in_place(staging, &fresh, directory, previous)?;
         sync_directory(parent)?;
         Ok(manifest)
     }
@@ -321,8 +308,32 @@ fn json(path: &Path, value: &impl Serialize) -> Result<String, DatasetError> {
     Ok(text)
 }
 
+/// Gives a directory made in `staging` its name; what stood there before goes, but never before the
+/// new one can take its place.
+pub(crate) fn put_in_place(
+    staging: tempfile::TempDir,
+    fresh: &Path,
+    directory: &Path,
+    previous: bool,
+) -> Result<(), DatasetError> {
+    if !previous {
+        return fs::rename(fresh, directory)
+            .map_err(DatasetError::io("rename a directory to", directory));
+    }
+    let old = staging.path().join("old");
+    fs::rename(directory, &old).map_err(DatasetError::io("replace", directory))?;
+    if let Err(source) = fs::rename(fresh, directory) {
+        // Put back what was there; if even that fails, keep it where it is.
+        if fs::rename(&old, directory).is_err() {
+            let _ = staging.keep();
+        }
+        return Err(DatasetError::io("rename a directory to", directory)(source));
+    }
+    Ok(())
+}
+
 /// Makes a directory's entries durable.
-fn sync_directory(directory: &Path) -> Result<(), DatasetError> {
+pub(crate) fn sync_directory(directory: &Path) -> Result<(), DatasetError> {
     // Windows has no handle on a directory to sync.
     if cfg!(unix) {
         File::open(directory)

@@ -2,17 +2,13 @@
 //! Parquet and CSV.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
-use std::fs::File;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use market::freqtrade::{self, CandleKind};
 use market::{Bars, Instrument, Timeframe, ohlcv};
-use sha2::{Digest, Sha256};
 
 use crate::exit::{Exit, Stop};
-use crate::interrupt;
+use crate::{interrupt, run};
 
 /// The tables of a directory.
 #[derive(Debug)]
@@ -49,7 +45,7 @@ pub(crate) fn load(
     for file in found {
         interrupt::check()?;
         bars.push(read(&file.path)?);
-        digests.insert(file.path.display().to_string(), digest(&file.path)?);
+        digests.insert(file.path.display().to_string(), run::sha256_of(&file.path)?);
     }
     Ok(Tables {
         bars,
@@ -165,26 +161,6 @@ fn read(path: &Path) -> anyhow::Result<Bars> {
     } else {
         ohlcv::read(path)?
     })
-}
-
-/// Returns the sha256 of a file.
-fn digest(path: &Path) -> anyhow::Result<String> {
-    let fail = |error| crate::files::fail("read", path, error);
-    let mut file = File::open(path).map_err(fail)?;
-    let mut hasher = Sha256::new();
-    let mut buffer = vec![0; 1 << 20];
-    loop {
-        let read = file.read(&mut buffer).map_err(fail)?;
-        if read == 0 {
-            break;
-        }
-        hasher.update(&buffer[..read]);
-    }
-    let mut text = String::new();
-    for byte in hasher.finalize() {
-        let _ = write!(text, "{byte:02x}");
-    }
-    Ok(text)
 }
 
 /// Reports whether markets are open at weekends: some bar opens on a Saturday in

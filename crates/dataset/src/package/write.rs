@@ -17,6 +17,7 @@ use super::report::{FeatureReport, PackageSheet, PairSheet, PartSheet, SCHEMA, T
 use super::rows::{PARTS, bounds, rows_of, targets};
 use super::{Feature, PackageSettings};
 use crate::DatasetError;
+use crate::store::{put_in_place, sync_directory};
 
 /// How far a package has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,11 +74,8 @@ pub fn write_package(
         .map_err(DatasetError::io("create a directory in", parent))?;
     let fresh = staging.path().join("new");
     let sheet = work.write(&fresh, inputs, report)?;
-    if replaces {
-        let old = staging.path().join("old");
-        fs::rename(directory, &old).map_err(DatasetError::io("replace", directory))?;
-    }
-    fs::rename(&fresh, directory).map_err(DatasetError::io("rename a directory to", directory))?;
+    put_in_place(staging, &fresh, directory, replaces)?;
+    sync_directory(parent)?;
     Ok(sheet)
 }
 
