@@ -17,6 +17,7 @@ pub mod elementwise;
 pub mod exp;
 mod lanes;
 pub mod matmul;
+pub mod memory;
 pub mod nf4;
 pub mod norm;
 pub mod operand;

@@ -198,9 +198,10 @@ impl Decoder {
         }
     }
 
-    /// Frees the buffers that training passes keep for one another.
+    /// Frees the buffers that training passes keep for one another, down to the system.
     pub fn free_buffers(&self) {
         self.pool.clear();
+        kernels::memory::give_back();
     }
 
     /// Returns the model's shape.

@@ -36,6 +36,7 @@ pub use frozen::Keeping;
 pub use kernels::bf16::Unit;
 pub use kernels::cross_entropy::log_sum_exp;
 pub use kernels::matmul::Precision;
+pub use kernels::memory::share_one_heap;
 pub use lora::{Lora, LoraSettings, Projection};
 pub use sampling::Sampling;
 pub use text_error::TextError;

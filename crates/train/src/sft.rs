@@ -132,6 +132,7 @@ pub fn sft(
             // Its passes have other sizes; both at once would be the run's peak.
             decoder.free_buffers();
             let mut record = validation.run(decoder, &run.state.lora, step + 1)?;
+            decoder.free_buffers();
             improved = compare(&mut run, &record, settings.keep);
             record.best_step = run.state.best.as_ref().map(|best| best.step);
             run.log(&record)?;

@@ -159,6 +159,8 @@ impl Case {
 
     /// Trains in this process and writes its peak down, the model still open.
     fn run(&self, folder: &Path) {
+        // As the command line does; the process has one test thread, the main one, for its sake.
+        model::share_one_heap();
         let base = BaseModel::open(folder).unwrap();
         let mut go_on = |_, _| ControlFlow::Continue(());
         let mut decoder = Decoder::load_as(&base, self.keeping, &mut go_on).unwrap();
@@ -260,7 +262,7 @@ fn agrees_with_measured_peaks() {
         let folder = tempfile::tempdir().unwrap();
         let config = write(case, folder.path());
         let done = Command::new(&program)
-            .args(["--exact", "trains_one_case"])
+            .args(["--exact", "trains_one_case", "--test-threads=1"])
             .env(
                 VARIABLE,
                 format!("{}={}", case.name, folder.path().display()),
@@ -272,9 +274,20 @@ fn agrees_with_measured_peaks() {
         let measured = peak.parse::<f64>().unwrap() * 1024.0;
         let found = case.estimate(&config);
         let estimated = found.needed as f64;
-        let off = (estimated - measured).abs();
+        // Between steps and validations buffers are freed; what of them the allocator gives back
+        // hangs on where the last live block lies, and differs from run to run.
+        let part = |name: &str| {
+            let found = found.components.iter().find(|c| c.name == name);
+            found.map_or(0.0, |c| c.bytes as f64)
+        };
+        let held_back = if case.validated > 0 {
+            part("activations") + part("working")
+        } else {
+            0.0
+        };
+        let slack = TOLERANCE * measured + PROCESS;
         assert!(
-            off < TOLERANCE * measured + PROCESS,
+            measured > estimated - slack && measured < estimated + held_back + slack,
             "{}: estimated {estimated}, measured {measured}: {found:#?}",
             case.name
         );

@@ -65,6 +65,7 @@ pub(crate) struct Typed {
 /// # Errors
 /// When pairs, model or settings do not fit, or on Ctrl-C.
 pub(crate) fn run(typed: &Typed, global: &Global) -> anyhow::Result<Printed> {
+    model::share_one_heap();
     let mut settings = Settings::resolve(global, &typed.length.flags())?;
     typed.length.apply(&mut settings);
     settings.dpo.validate()?;

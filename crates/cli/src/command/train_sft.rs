@@ -94,6 +94,7 @@ impl Length {
 /// # Errors
 /// When data set, model or settings do not fit, or on Ctrl-C.
 pub(crate) fn run(typed: &Typed, global: &Global) -> anyhow::Result<Printed> {
+    model::share_one_heap();
     let mut settings = Settings::resolve(global, &typed.length.flags())?;
     typed.length.apply(&mut settings);
     files::check_directory(&typed.out)?;
