@@ -77,6 +77,14 @@ pub enum StatsError {
         /// The embargo asked for.
         embargo: i64,
     },
+    /// An outcome was handed in before it was known.
+    #[error("outcome of a decision that matures at {matures_at} was given at {now}")]
+    NotMature {
+        /// The instant at which it was given.
+        now: i64,
+        /// The instant from which it may be used.
+        matures_at: i64,
+    },
     /// An optimiser stopped before the gradient vanished.
     #[error(
         "no convergence after {iterations} iterations: gradient norm {gradient_norm:e}, expected at most {tolerance:e}"
@@ -105,6 +113,9 @@ impl StatsError {
                 Some("raise the L2 penalty: the classes may be separable".to_owned())
             }
             Self::Empty { .. } => Some("check that the split is not empty".to_owned()),
+            Self::NotMature { .. } => {
+                Some("keep the decision open and settle it once its horizon has passed".to_owned())
+            }
             Self::LengthMismatch { .. }
             | Self::RaggedRow { .. }
             | Self::ClassOutOfRange { .. }

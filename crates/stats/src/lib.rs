@@ -11,13 +11,18 @@
 //! This crate deliberately does no input or output, reads no clock and holds
 //! no global random generator: seeds are arguments.
 
+pub mod beta;
 pub mod bootstrap;
 pub mod calibration;
+pub mod conformal;
 mod error;
+pub mod kelly;
 pub mod logistic;
 pub mod metrics;
+pub mod normal;
 mod optimise;
 pub mod split;
+pub mod stationary;
 mod summary;
 pub mod uniqueness;
 
