@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::command::{
-    check, data_inspect, dataset_build, estimate, evaluate, export, features, formulas, init,
+    check, data_inspect, dataset_build, dataset_verify, estimate, evaluate, export, features, formulas, init,
     quickstart, report, train_dpo, train_sft,
 };
 use crate::exit;
@@ -39,7 +39,7 @@ pub(crate) struct Global {
         help_heading = "Global options"
     )]
     pub(crate) settings: Option<PathBuf>,
-    /// Preset the settings start from: crypto-12h, forex-12h
+    /// Preset the settings start from: crypto-12h, forex-12h, forex-bridge
     #[arg(
         long,
         global = true,
@@ -95,6 +95,7 @@ pub(crate) enum Data {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Dataset {
     Build(dataset_build::Typed),
+    Verify(dataset_verify::Typed),
 }
 
 /// Commands about training.

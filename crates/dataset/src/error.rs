@@ -10,6 +10,14 @@ use stats::StatsError;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DatasetError {
+    /// A package, or a file that goes into a bridge, cannot be used.
+    #[error("`{}` {message}", path.display())]
+    Bridge {
+        /// The directory or file.
+        path: PathBuf,
+        /// What is wrong and what was expected.
+        message: String,
+    },
     /// A setting has a value that cannot be used.
     #[error("setting `{name}` is `{value}`, expected {expected}")]
     Setting {

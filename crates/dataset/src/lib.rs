@@ -11,6 +11,7 @@
 
 mod as_of;
 mod balance;
+pub mod bridge;
 mod build;
 pub mod claims;
 mod completion;

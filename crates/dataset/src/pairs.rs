@@ -57,6 +57,11 @@ pub fn read_pairs(path: &Path) -> Result<Vec<PreferencePair>, DatasetError> {
 
 fn parse(line: &str, number: usize) -> Result<PreferencePair, String> {
     let value: Value = serde_json::from_str(line).map_err(|error| error.to_string())?;
+    parse_value(&value, number)
+}
+
+/// Reads one pair; `number` names it where it has no id.
+pub(crate) fn parse_value(value: &Value, number: usize) -> Result<PreferencePair, String> {
     let field = |name: &str| value.get(name).filter(|value| !value.is_null());
     let needed = |name: &str| {
         field(name).ok_or_else(|| {

@@ -4,10 +4,12 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use dataset::bridge::BridgeSheet;
 use dataset::{DatasetError, Datasheet, Split};
 use serde_json::json;
 
 use crate::arguments::Global;
+use crate::flow::bridge::{self, Origin};
 use crate::flow::examples::{self, Built, WorldName};
 use crate::output::Printed;
 use crate::settings::Settings;
@@ -32,11 +34,20 @@ Examples:
   foretune dataset build                                bundled candles, into ./dataset
   foretune dataset build --data user_data/data/binance --out dataset-binance
   foretune dataset build --world planted --out planted  a world whose rule is known
-  foretune dataset build --set dataset.horizon_hours=24 --json")]
+  foretune dataset build --set dataset.horizon_hours=24 --json
+  foretune dataset build --preset forex-bridge --package training_package --out forex_integrated
+  foretune dataset build --preset forex-bridge --data forex --out forex_integrated
+
+The last two build a bridge: real_feature_examples.jsonl, real_trade_scenarios.jsonl,
+real_dpo_pairs.jsonl, real_certainty_calculations.jsonl, formula_samples.jsonl, held-out
+scenarios, the ensemble's models; `foretune dataset verify` says whether it is fit.")]
 pub(crate) struct Typed {
     /// Directory of the data set
     #[arg(long, value_name = "DIR", default_value = "dataset")]
     out: PathBuf,
+    /// Package of features to build a forex bridge from: PAIR/train.parquet
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["world", "fear_greed"])]
+    package: Option<PathBuf>,
     /// Where the candles come from.
     #[command(flatten)]
     input: Input,
@@ -96,6 +107,9 @@ impl Input {
 /// On faulty candles or settings, too few bars for a class, or on Ctrl-C.
 pub(crate) fn run(typed: &Typed, global: &Global) -> anyhow::Result<Printed> {
     let settings = Settings::resolve(global, &typed.input.flags())?;
+    if let Some(origin) = bridge_origin(typed, &settings) {
+        return run_bridge(typed, &settings, &origin);
+    }
     refuse_unfit(&typed.out)?;
     let built = examples::build(&settings, typed.input.world(), &typed.out)?;
     let Built {
@@ -113,6 +127,85 @@ pub(crate) fn run(typed: &Typed, global: &Global) -> anyhow::Result<Printed> {
     let mut text = summary(&dataset.datasheet);
     let _ = write!(text, "written to {}", typed.out.display());
     Ok(Printed::new(data, text))
+}
+
+/// Returns what a bridge is to be built from, if one is asked for: a package, or candles under the
+/// bridge's preset.
+fn bridge_origin(typed: &Typed, settings: &Settings) -> Option<Origin> {
+    if let Some(package) = &typed.package {
+        return Some(Origin::Package(package.clone()));
+    }
+    if settings.preset.as_deref() != Some("forex-bridge") || typed.input.world.is_some() {
+        return None;
+    }
+    settings.data.directory.clone().map(Origin::Candles)
+}
+
+fn run_bridge(typed: &Typed, settings: &Settings, origin: &Origin) -> anyhow::Result<Printed> {
+    files::check_directory(&typed.out)?;
+    if let Some(parent) = typed.out.parent() {
+        files::check_directory(parent)?;
+    }
+    let written = bridge::build(settings, origin, &typed.out)?;
+    let text = format!(
+        "{}written to {}",
+        bridge_summary(&written.sheet),
+        typed.out.display()
+    );
+    let data = json!({
+        "directory": typed.out,
+        "datasheet": written.sheet,
+        "files": written.manifest.files,
+    });
+    Ok(Printed::new(data, text))
+}
+
+/// Returns counts and mix of a bridge, a line a kind.
+fn bridge_summary(sheet: &BridgeSheet) -> String {
+    let mut out = format!(
+        "{} pairs, {} features, {} rows; signal: {}\n",
+        sheet.pairs, sheet.features, sheet.rows, sheet.signal
+    );
+    let mix = |labels: &std::collections::BTreeMap<String, usize>| {
+        let parts: Vec<String> = labels.iter().map(|(label, n)| format!("{label} {n}")).collect();
+        parts.join(", ")
+    };
+    for (kind, found) in &sheet.kinds {
+        let _ = writeln!(
+            out,
+            "{:<36} {:>6} (effective {:.0}) {} to {} {}",
+            kind.file(),
+            found.n,
+            found.effective_n,
+            found.first,
+            found.last,
+            mix(&found.labels)
+        );
+    }
+    for (part, found) in &sheet.held_out {
+        let name = format!("{part}.jsonl");
+        let _ = writeln!(out, "{name:<36} {:>6} held out: {}", found.n, mix(&found.labels));
+    }
+    if sheet.formulas > 0 {
+        let _ = writeln!(out, "{:<36} {:>6}", "formula_samples.jsonl", sheet.formulas);
+    }
+    let joined: usize = sheet.sources.iter().map(|source| source.kept).sum();
+    let _ = writeln!(
+        out,
+        "{} examples in all ({} from market data, {joined} joined)",
+        sheet.total(),
+        sheet.from_market()
+    );
+    let calibration = &sheet.calibration;
+    let _ = writeln!(
+        out,
+        "certainty: Brier {:.4} calibrated, {:.4} raw, {:.4} of the rate alone, over {} rows",
+        calibration.brier_calibrated,
+        calibration.brier_raw,
+        calibration.brier_rate,
+        calibration.judged
+    );
+    out
 }
 
 /// Refuses a place where the data set could not be put, before it is built.

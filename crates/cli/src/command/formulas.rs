@@ -141,9 +141,6 @@ enum What {
     },
 }
 
-/// Bars of each instrument that drawings and questions are made of: the longest
-/// warm-up of the catalogue and what is shown after it.
-const RECENT: usize = 3000;
 
 /// The bars that formulas are shown on.
 #[derive(Args, Clone, Debug)]
@@ -232,7 +229,7 @@ pub(crate) fn run(typed: &Typed, global: &Global) -> anyhow::Result<Printed> {
 impl Sample {
     /// Returns the last bars of each instrument as a panel, [`RECENT`] of them.
     fn recent(&self, global: &Global) -> anyhow::Result<Panel> {
-        self.panel(global, RECENT)
+        self.panel(global, bars::RECENT)
     }
 
     /// Returns the bars as a panel, at most the last `most` of each instrument.
@@ -248,23 +245,11 @@ impl Sample {
                 .is_none()
                 .then(|| settings.dataset.base_timeframe())
         });
-        let mut tables = bars::load(&directory, timeframe, &self.instrument)?;
+        let tables = bars::load(&directory, timeframe, &self.instrument)?;
         for note in &tables.notes {
             output::note(note);
         }
-        for table in &mut tables.bars {
-            *table = table.slice(table.len().saturating_sub(most)..table.len());
-        }
-        let clock = if bars::never_close(&tables.bars) {
-            Clock::Continuous
-        } else {
-            Clock::Observed
-        };
-        let alignment = Alignment {
-            clock,
-            ..Alignment::default()
-        };
-        Ok(Panel::of_bars(&tables.bars, alignment)?)
+        bars::panel(tables, most)
     }
 }
 

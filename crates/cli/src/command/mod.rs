@@ -4,6 +4,7 @@
 pub(crate) mod check;
 pub(crate) mod data_inspect;
 pub(crate) mod dataset_build;
+pub(crate) mod dataset_verify;
 pub(crate) mod estimate;
 pub(crate) mod evaluate;
 pub(crate) mod export;
@@ -31,6 +32,7 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<Printed> {
         Command::Features(typed) => features::run(&typed, global),
         Command::Formulas(typed) => formulas::run(&typed, global),
         Command::Dataset(Dataset::Build(typed)) => dataset_build::run(&typed, global),
+        Command::Dataset(Dataset::Verify(typed)) => dataset_verify::run(&typed, global),
         Command::Train(Train::Sft(typed)) => train_sft::run(&typed, global),
         Command::Train(Train::Dpo(typed)) => train_dpo::run(&typed, global),
         Command::Export(typed) => export::run(&typed, global),

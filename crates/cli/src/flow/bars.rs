@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use formula::panel::{Alignment, Clock, Panel};
 use market::freqtrade::{self, CandleKind};
 use market::{Bars, Instrument, Timeframe, ohlcv};
 
@@ -161,6 +162,29 @@ fn read(path: &Path) -> anyhow::Result<Bars> {
     } else {
         ohlcv::read(path)?
     })
+}
+
+/// Bars of each instrument that questions about formulas are made of.
+pub(crate) const RECENT: usize = 3000;
+
+/// Puts the tables onto one clock, at most the last `most` bars of each.
+///
+/// # Errors
+/// As [`Panel::of_bars`].
+pub(crate) fn panel(mut tables: Tables, most: usize) -> anyhow::Result<Panel> {
+    for table in &mut tables.bars {
+        *table = table.slice(table.len().saturating_sub(most)..table.len());
+    }
+    let clock = if never_close(&tables.bars) {
+        Clock::Continuous
+    } else {
+        Clock::Observed
+    };
+    let alignment = Alignment {
+        clock,
+        ..Alignment::default()
+    };
+    Ok(Panel::of_bars(&tables.bars, alignment)?)
 }
 
 /// Reports whether markets are open at weekends: some bar opens on a Saturday in

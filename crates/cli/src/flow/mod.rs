@@ -4,6 +4,7 @@
 pub(crate) mod arms;
 pub(crate) mod bars;
 pub(crate) mod base;
+pub(crate) mod bridge;
 pub(crate) mod calibration;
 pub(crate) mod compare;
 pub(crate) mod cost;

@@ -18,6 +18,8 @@ use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 use dataset::DatasetSettings;
+use dataset::bridge::BridgeSettings;
+use dataset::ensemble::EnsembleSettings;
 use layers::{Layer, Origin, merge};
 use train::{DpoSettings, SftSettings};
 
@@ -29,14 +31,18 @@ use crate::exit::{Exit, Stop};
 /// The settings file looked for in the current directory.
 pub(crate) const FILE: &str = "foretune.toml";
 /// The presets by name, the first being the default.
-pub(crate) const PRESETS: [(&str, &str); 2] = [
+pub(crate) const PRESETS: [(&str, &str); 3] = [
     ("crypto-12h", include_str!("../../presets/crypto-12h.toml")),
     ("forex-12h", include_str!("../../presets/forex-12h.toml")),
+    (
+        "forex-bridge",
+        include_str!("../../presets/forex-bridge.toml"),
+    ),
 ];
 const PREFIX: &str = "FORETUNE_";
 /// Sections that environment variables may set, `FORETUNE_<SECTION>__<KEY>`.
-const SECTIONS: [&str; 8] = [
-    "data", "dataset", "model", "train", "dpo", "evaluate", "answers", "check",
+const SECTIONS: [&str; 10] = [
+    "data", "dataset", "bridge", "ensemble", "model", "train", "dpo", "evaluate", "answers", "check",
 ];
 
 /// The validated settings.
@@ -49,6 +55,10 @@ pub(crate) struct Settings {
     pub(crate) data: Data,
     /// How candles become examples.
     pub(crate) dataset: DatasetSettings,
+    /// How a package of features becomes examples.
+    pub(crate) bridge: BridgeSettings,
+    /// How the models whose signal a bridge judges are trained.
+    pub(crate) ensemble: EnsembleSettings,
     /// The base model.
     pub(crate) model: Model,
     /// How the adapter is trained.
@@ -162,6 +172,8 @@ fn resolve(named: Option<&str>, layers: &[Layer]) -> Result<Settings, Stop> {
     merged.insert("preset".to_owned(), Value::String(name.to_owned()));
     let settings: Settings = base.fits(&merged)?;
     settings.dataset.validate().map_err(invalid)?;
+    settings.bridge.validate().map_err(invalid)?;
+    settings.ensemble.validate().map_err(invalid)?;
     settings.check_ranges()?;
     Ok(settings)
 }

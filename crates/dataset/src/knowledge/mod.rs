@@ -23,6 +23,7 @@ use formula::catalogue::{Catalogue, Entry};
 use formula::panel::Panel;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use near::near_duplicate_rate;
 pub use near::{NEAR_DUPLICATE, Removed};
 pub use verify::{Verification, verify};
 

@@ -67,14 +67,41 @@ pub(crate) fn without_near_duplicates(
     )
 }
 
-/// Returns the hashes of all runs of three words.
+/// Returns the share of texts that are near-duplicates of an earlier one; 0 of none.
+pub(crate) fn near_duplicate_rate<'a>(texts: impl Iterator<Item = &'a str>) -> f64 {
+    let mut kept: Vec<HashSet<u64>> = Vec::new();
+    let mut bands: HashMap<(usize, u64), Vec<usize>> = HashMap::new();
+    let (mut of, mut near) = (0_usize, 0_usize);
+    for text in texts {
+        of += 1;
+        let triples = triples_of(&text.to_lowercase());
+        let keys = keys(&triples);
+        let mut twins = keys
+            .iter()
+            .flat_map(|key| bands.get(key).into_iter().flatten());
+        if twins.any(|&other| jaccard(&triples, &kept[other]) >= NEAR_DUPLICATE) {
+            near += 1;
+            continue;
+        }
+        for key in keys {
+            bands.entry(key).or_default().push(kept.len());
+        }
+        kept.push(triples);
+    }
+    near as f64 / of.max(1) as f64
+}
+
+/// Returns the hashes of all runs of three words of a question and its answer.
 fn triples(example: &KnowledgeExample) -> HashSet<u64> {
     let text: Vec<String> = example
         .messages
         .iter()
         .map(|message| message.content.to_lowercase())
         .collect();
-    let text = text.join(" ");
+    triples_of(&text.join(" "))
+}
+
+fn triples_of(text: &str) -> HashSet<u64> {
     let words: Vec<u64> = text
         .split(|letter: char| !letter.is_alphanumeric() && letter != '.' && letter != '-')
         .filter(|word| !word.is_empty())

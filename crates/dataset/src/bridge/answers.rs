@@ -1,0 +1,534 @@
+//! Prompts and answers from evidence: what is shown, and how a verdict is argued for.
+//!
+//! A prompt knows nothing of the outcome. An answer states the outcome's verdict and argues with
+//! what the prompt shows, on both sides; its numbers all stand in the prompt or are worked out in
+//! it step by step. Phrases, their order, openings and closings are drawn by a hash of the
+//! example's id.
+
+use std::collections::BTreeSet;
+
+use minijinja::{Value, context};
+
+use super::evidence::{CERTAINTY_WEIGHTS, Evidence, tenth_percent};
+use super::key::Key;
+use super::words::{CALCULATION, Class, Part, READING, SCENARIO, Words};
+use super::{BridgeSettings, Direction, Reasoning, Side, Verdict};
+use crate::templates::When;
+use crate::{DatasetError, claims, seed};
+
+/// Features told in a reading, at most.
+const TOLD: usize = 4;
+/// A typical move of so many costs leaves room.
+const ROOM: f64 = 5.0;
+
+/// What is shown of one decision: evidence with what history makes of it.
+#[derive(Debug)]
+pub(crate) struct Shown<'a> {
+    pub(crate) id: &'a str,
+    pub(crate) instrument: &'a str,
+    pub(crate) timeframe: &'a str,
+    pub(crate) evidence: &'a Evidence,
+    /// The calibrated certainty, to a tenth of a percent.
+    pub(crate) certainty: f64,
+    /// The sides that the conformal set holds: whether BUY and whether SELL.
+    pub(crate) set: [bool; 2],
+}
+
+/// Writes prompts and answers.
+#[derive(Debug)]
+pub(crate) struct Writer<'a> {
+    pub(crate) words: &'a Words,
+    pub(crate) keys: &'a [Key],
+    pub(crate) settings: &'a BridgeSettings,
+}
+
+/// One fact as shown: its name, text and word.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct ShownFact {
+    pub(crate) name: String,
+    pub(crate) text: String,
+    pub(crate) zone: Option<&'static str>,
+    pub(crate) leans: Option<Side>,
+}
+
+impl Writer<'_> {
+    /// Returns what templates may use.
+    fn facts(&self, shown: &Shown<'_>) -> Value {
+        let evidence = shown.evidence;
+        let features: Vec<Value> = self
+            .features(evidence)
+            .into_iter()
+            .map(|(title, text, percentile, zone, leans)| {
+                context! { title, text, percentile, zone, leans }
+            })
+            .collect();
+        let cases = evidence.cases.as_ref().map(|cases| {
+            context! {
+                independent => cases.independent,
+                wins => cases.wins,
+                win_rate => percent(cases.win_rate),
+                bound => percent(cases.bound),
+                gain => points(cases.gain),
+                loss => points(cases.loss),
+                payoff => format!("{:.2}", cases.payoff),
+                break_even => percent(cases.break_even),
+                p_value => format!("{:.2}", cases.p_value),
+            }
+        });
+        context! {
+            instrument => shown.instrument,
+            timeframe => shown.timeframe,
+            horizon_bars => self.settings.horizon_bars,
+            features,
+            signal => context! {
+                side => evidence.signal.side.as_str(),
+                confidence => percent(evidence.signal.confidence),
+            },
+            cases,
+            factors => context! { agree => evidence.agree, against => evidence.against },
+            typical_move => points(evidence.typical_move),
+            cost => points(evidence.cost),
+            set => set_text(shown.set),
+            certainty => percent(shown.certainty),
+            size => percent(evidence.size),
+            raw => percent(evidence.raw),
+            largest_size => percent(self.settings.largest_size),
+            weights => CERTAINTY_WEIGHTS.map(|weight| weight.to_string()).to_vec(),
+        }
+    }
+
+    /// Returns the features as text: title, value, percentile, zone, lean.
+    fn features<'e>(
+        &'e self,
+        evidence: &Evidence,
+    ) -> Vec<(&'e str, String, Option<String>, &'static str, Option<&'static str>)> {
+        self.keys
+            .iter()
+            .zip(&evidence.factors)
+            .map(|(key, factor)| {
+                let text = factor.value.map_or_else(|| "n/a".to_owned(), number);
+                let percentile = factor.percentile.map(|share| format!("{share}%"));
+                (
+                    key.title.as_str(),
+                    text,
+                    percentile,
+                    factor.percentile.map_or("", zone),
+                    factor.leans.map(Side::as_str),
+                )
+            })
+            .collect()
+    }
+
+    /// Returns the facts of a prompt by name, for the record.
+    pub(crate) fn record(&self, shown: &Shown<'_>) -> Vec<ShownFact> {
+        let evidence = shown.evidence;
+        let plain = |name: &str, text: String| ShownFact {
+            name: name.to_owned(),
+            text,
+            zone: None,
+            leans: None,
+        };
+        let mut facts: Vec<ShownFact> = self
+            .features(evidence)
+            .into_iter()
+            .zip(self.keys.iter().zip(&evidence.factors))
+            .map(|((_, text, percentile, word, _), (key, factor))| ShownFact {
+                name: key.column.clone(),
+                text: percentile.map_or(text.clone(), |percentile| format!("{text} {percentile}")),
+                zone: Some(word).filter(|word| !word.is_empty()),
+                leans: factor.leans,
+            })
+            .collect();
+        facts.push(ShownFact {
+            leans: Some(evidence.signal.side),
+            ..plain("signal", percent(evidence.signal.confidence))
+        });
+        if let Some(cases) = &evidence.cases {
+            facts.push(plain(
+                "cases",
+                format!("{} of {}", cases.wins, cases.independent),
+            ));
+            facts.push(plain("searched", cases.searched.to_string()));
+            facts.push(plain("win_rate", percent(cases.win_rate)));
+            facts.push(plain("bound", percent(cases.bound)));
+            facts.push(plain("break_even", percent(cases.break_even)));
+            facts.push(plain("p_value", format!("{:.2}", cases.p_value)));
+        }
+        facts.push(plain(
+            "factors",
+            format!("{} {}", evidence.agree, evidence.against),
+        ));
+        facts.push(plain("typical_move", points(evidence.typical_move)));
+        facts.push(plain("cost", points(evidence.cost)));
+        facts.push(plain("raw", percent(evidence.raw)));
+        facts.push(plain("certainty", percent(shown.certainty)));
+        facts.push(plain("size", percent(evidence.size)));
+        facts
+    }
+
+    /// Returns the prompt of a scenario.
+    pub(crate) fn scenario(&self, shown: &Shown<'_>) -> Result<String, DatasetError> {
+        self.words.prompt(SCENARIO, &self.facts(shown))
+    }
+
+    /// Returns the prompt of a reading.
+    pub(crate) fn reading(&self, shown: &Shown<'_>) -> Result<String, DatasetError> {
+        self.words.prompt(READING, &self.facts(shown))
+    }
+
+    /// Returns the prompt of a calculation and its answer; none without past cases.
+    pub(crate) fn calculation(
+        &self,
+        shown: &Shown<'_>,
+    ) -> Result<Option<(String, String)>, DatasetError> {
+        let evidence = shown.evidence;
+        let Some(cases) = &evidence.cases else {
+            return Ok(None);
+        };
+        let facts = self.facts(shown);
+        let prompt = self.words.prompt(CALCULATION, &facts)?;
+        let words = &self.words.answers.calculation;
+        let n = cases.independent;
+        let mut steps = vec![
+            format!(
+                "Win rate ({} + 0.5) / ({n} + 1) = {}.",
+                cases.wins,
+                percent(cases.win_rate)
+            ),
+            format!(
+                "Payoff {} / {} = {:.2}; break-even 1 / (1 + {:.2}) = {}.",
+                points(cases.gain),
+                points(cases.loss),
+                cases.payoff,
+                cases.payoff,
+                percent(cases.break_even)
+            ),
+        ];
+        let clears = cases.bound > cases.break_even;
+        if clears {
+            let kelly = tenth_percent(stats::kelly::fraction(cases.bound, cases.payoff));
+            steps.push(format!(
+                "Kelly at the bound {} - (1 - {}) / {:.2} = {}; half of it, at most {}: size {}.",
+                percent(cases.bound),
+                percent(cases.bound),
+                cases.payoff,
+                percent(kelly),
+                percent(self.settings.largest_size),
+                percent(evidence.size)
+            ));
+        } else {
+            steps.push(format!(
+                "The bound {} is not above {}: size {}.",
+                percent(cases.bound),
+                percent(cases.break_even),
+                percent(evidence.size)
+            ));
+        }
+        let agreement = evidence.agreement();
+        steps.push(match evidence.agree + evidence.against {
+            0 => format!("No factor leans: agreement {}.", percent(agreement)),
+            leaning => format!(
+                "Agreement {} / {leaning} = {}.",
+                evidence.agree,
+                percent(agreement)
+            ),
+        });
+        let [confidence, rate, factor] = CERTAINTY_WEIGHTS;
+        steps.push(format!(
+            "Raw certainty {confidence} x {} + {rate} x {} + {factor} x {} = {}.",
+            percent(evidence.signal.confidence),
+            percent(evidence.win_rate()),
+            percent(agreement),
+            percent(evidence.raw)
+        ));
+        let end = if clears { &words.clear } else { &words.unclear };
+        let answer = format!(
+            "{}\n{}\n{} Certainty {}, size {}.",
+            self.pick(&words.openings, shown.id, "opening"),
+            steps
+                .iter()
+                .enumerate()
+                .map(|(index, step)| format!("{}. {step}", index + 1))
+                .collect::<Vec<_>>()
+                .join("\n"),
+            self.pick(end, shown.id, "closing"),
+            percent(shown.certainty),
+            percent(evidence.size)
+        );
+        Ok(Some((prompt, answer)))
+    }
+
+    /// Returns the answer that states a verdict.
+    pub(crate) fn judge(&self, shown: &Shown<'_>, verdict: Verdict) -> Result<String, DatasetError> {
+        let facts = self.facts(shown);
+        let answers = &self.words.answers;
+        let class = match verdict {
+            Verdict::Approve => &answers.approve,
+            Verdict::Veto => &answers.veto,
+        };
+        // The other verdict on the same facts is argued in other words.
+        let name = format!("{}:{verdict}", shown.id);
+        let order = self.pick(&answers.orders, &name, "order");
+        let (mut agreeing, mut opposing) = (0, 0);
+        let mut sentences = Vec::new();
+        for part in order {
+            let Some(for_it) = speaks(*part, shown) else {
+                continue;
+            };
+            let Some(clauses) = answers.clauses.get(part) else {
+                continue;
+            };
+            let agrees = for_it == (verdict == Verdict::Approve);
+            let phrases = if for_it {
+                &clauses.for_it
+            } else {
+                &clauses.against
+            };
+            let phrase = self.pick(phrases, &name, &format!("{part:?}"));
+            let phrase = self.words.phrase(phrase, &facts)?;
+            if agrees {
+                agreeing += 1;
+                sentences.push(format!("{}.", capital(&phrase)));
+            } else {
+                let turn = self.pick(&answers.turns, &name, &format!("turn {opposing}"));
+                opposing += 1;
+                sentences.push(format!("{}.", capital(&format!("{turn}{phrase}"))));
+            }
+        }
+        let when = when(agreeing, opposing);
+        let opening = self.words.phrase(self.opening(class, when, &name), &facts)?;
+        let closing = self.pick(&class.closings, &name, "closing");
+        let closing = self.words.phrase(closing, &facts)?;
+        let reasons = sentences.join(" ");
+        Ok(match self.settings.reasoning {
+            Reasoning::Think => {
+                format!("<think>\n{reasons}\n</think>\nDECISION: {verdict} - {opening} {closing}")
+            }
+            Reasoning::DecisionFirst => {
+                format!("DECISION: {verdict} - {opening} {reasons} {closing}")
+            }
+            Reasoning::DecisionLast => {
+                format!("{reasons}\nDECISION: {verdict} - {opening} {closing}")
+            }
+        })
+    }
+
+    /// Returns the answer that reads a direction.
+    pub(crate) fn read(
+        &self,
+        shown: &Shown<'_>,
+        direction: Direction,
+    ) -> Result<String, DatasetError> {
+        let facts = self.facts(shown);
+        let answers = &self.words.answers;
+        let class = match direction {
+            Direction::Bullish => &answers.bullish,
+            Direction::Bearish => &answers.bearish,
+            Direction::Neutral => &answers.neutral,
+        };
+        let mut features = self.features(shown.evidence);
+        features.retain(|(_, _, percentile, _, _)| percentile.is_some());
+        let (mut leaning, plain): (Vec<_>, Vec<_>) =
+            features.into_iter().partition(|feature| feature.4.is_some());
+        let side = match direction {
+            Direction::Bullish => Some(Side::Buy.as_str()),
+            Direction::Bearish => Some(Side::Sell.as_str()),
+            Direction::Neutral => None,
+        };
+        let with = leaning.iter().filter(|f| side.is_none() || f.4 == side).count();
+        let (agreeing, opposing) = match side {
+            Some(_) => (with, leaning.len() - with),
+            // Leans speak against a standstill, on both sides they cancel.
+            None => (
+                plain.len().min(1),
+                usize::from(!leaning.is_empty()),
+            ),
+        };
+        let start = seed::hash(self.settings.seed, "told", shown.id) as usize;
+        if !leaning.is_empty() {
+            let turn = start % leaning.len();
+            leaning.rotate_left(turn);
+        }
+        let mut sentences = Vec::new();
+        for (index, (title, text, percentile, zone, leans)) in
+            leaning.into_iter().take(TOLD).enumerate()
+        {
+            let phrase = self.pick(&answers.reading.features, shown.id, &format!("feature {index}"));
+            let facts = context! { title, text, percentile, zone, leans };
+            sentences.push(format!("{}.", capital(&self.words.phrase(phrase, &facts)?)));
+        }
+        let unusual: Vec<_> = plain
+            .into_iter()
+            .filter(|feature| !feature.3.is_empty() && feature.3 != "usual")
+            .collect();
+        if sentences.is_empty() && unusual.is_empty() {
+            let phrase = self.pick(&answers.reading.none, shown.id, "none");
+            sentences.push(format!("{}.", capital(phrase)));
+        }
+        if sentences.len() < TOLD
+            && let Some((title, text, percentile, zone, _)) =
+                (!unusual.is_empty()).then(|| unusual[start % unusual.len()].clone())
+        {
+            let phrase = self.pick(&answers.reading.plain, shown.id, "plain");
+            let facts = context! { title, text, percentile, zone };
+            sentences.push(format!("{}.", capital(&self.words.phrase(phrase, &facts)?)));
+        }
+        let when = when(agreeing, opposing);
+        let opening = self.words.phrase(self.opening(class, when, shown.id), &facts)?;
+        let closing = self.pick(&class.closings, shown.id, "closing");
+        let closing = self.words.phrase(closing, &facts)?;
+        Ok(format!(
+            "READING: {direction} - {opening}. {} {closing}",
+            sentences.join(" ")
+        ))
+    }
+
+    fn opening<'w>(&self, class: &'w Class, when: When, name: &str) -> &'w str {
+        let fitting: Vec<&str> = class
+            .openings
+            .iter()
+            .filter(|opening| opening.when == when)
+            .map(|opening| opening.text.as_str())
+            .collect();
+        let index = seed::hash(self.settings.seed, "opening", name) as usize;
+        fitting[index % fitting.len()]
+    }
+
+    fn pick<'w, T>(&self, from: &'w [T], name: &str, purpose: &str) -> &'w T {
+        let index = seed::hash(self.settings.seed, purpose, name) as usize;
+        &from[index % from.len()]
+    }
+}
+
+fn when(agreeing: usize, opposing: usize) -> When {
+    match (agreeing, opposing) {
+        (0, _) => When::Against,
+        (_, 0) => When::Support,
+        _ => When::Mixed,
+    }
+}
+
+/// Returns whether a part of the evidence speaks for the trade; none where it says nothing.
+fn speaks(part: Part, shown: &Shown<'_>) -> Option<bool> {
+    let evidence = shown.evidence;
+    match part {
+        Part::Signal => {
+            let needed = evidence.cases.as_ref().map_or(0.5, |cases| cases.break_even);
+            Some(evidence.signal.confidence > needed.max(0.5))
+        }
+        Part::Cases => evidence
+            .cases
+            .as_ref()
+            .map(|cases| cases.win_rate > cases.break_even),
+        Part::Factors => {
+            (evidence.agree != evidence.against).then_some(evidence.agree > evidence.against)
+        }
+        Part::Cost => Some(evidence.typical_move >= ROOM * evidence.cost),
+        Part::Set => {
+            let alone = match evidence.signal.side {
+                Side::Buy => shown.set == [true, false],
+                Side::Sell => shown.set == [false, true],
+            };
+            Some(alone)
+        }
+    }
+}
+
+/// Checks that every number of an answer stands in its prompt.
+///
+/// # Errors
+/// [`DatasetError::UnknownNumber`] for the first that does not.
+pub(crate) fn check_numbers(id: &str, prompt: &str, answer: &str) -> Result<(), DatasetError> {
+    let shown: BTreeSet<&str> = claims::numbers(prompt).into_iter().collect();
+    match claims::numbers(answer).into_iter().find(|number| !shown.contains(number)) {
+        None => Ok(()),
+        Some(number) => Err(DatasetError::UnknownNumber {
+            id: id.to_owned(),
+            number: number.to_owned(),
+        }),
+    }
+}
+
+fn set_text(set: [bool; 2]) -> &'static str {
+    match set {
+        [true, true] => "BUY and SELL",
+        [true, false] => "BUY",
+        [false, true] => "SELL",
+        [false, false] => "neither side",
+    }
+}
+
+/// Returns the word for a percentile.
+fn zone(percentile: u8) -> &'static str {
+    match percentile {
+        0..5 => "very low",
+        5..25 => "low",
+        25..=75 => "usual",
+        76..=95 => "high",
+        _ => "very high",
+    }
+}
+
+/// Writes a fraction as a percentage with one decimal.
+pub(crate) fn percent(fraction: f64) -> String {
+    let value = fraction * 100.0;
+    // No minus before a zero.
+    let value = if value.abs() < 0.05 { 0.0 } else { value };
+    format!("{value:.1}%")
+}
+
+/// Writes a relative change in basis points with one decimal.
+pub(crate) fn points(change: f64) -> String {
+    let value = change * 1e4;
+    let value = if value.abs() < 0.05 { 0.0 } else { value };
+    format!("{value:.1}bp")
+}
+
+/// Writes a value with four significant digits and without an exponent.
+pub(crate) fn number(value: f32) -> String {
+    if value == 0.0 {
+        return "0".to_owned();
+    }
+    let exponent = f64::from(value.abs()).log10().floor();
+    let decimals = (3.0 - exponent).clamp(0.0, 12.0) as usize;
+    let text = format!("{:.decimals$}", f64::from(value));
+    if text.trim_start_matches('-').chars().all(|c| c == '0' || c == '.') {
+        return "0".to_owned();
+    }
+    text
+}
+
+fn capital(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| {
+        first.to_uppercase().chain(letters).collect()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_have_four_digits_and_no_exponent() {
+        for (value, text) in [
+            (0.000_345_67, "0.0003457"),
+            (-63.214, "-63.21"),
+            (0.0, "0"),
+            (123_456.7, "123457"),
+            (1e-20, "0"),
+            (9.999_9, "10.000"),
+        ] {
+            assert_eq!(number(value), text);
+        }
+        assert_eq!(percent(0.5432), "54.3%");
+        assert_eq!(percent(-0.0001), "0.0%");
+        assert_eq!(points(0.000_123), "1.2bp");
+    }
+
+    #[test]
+    fn an_invented_number_is_refused() {
+        check_numbers("id", "win rate 52.9%", "it won 52.9%").unwrap();
+        assert!(check_numbers("id", "win rate 52.9%", "it won 53%").is_err());
+    }
+}

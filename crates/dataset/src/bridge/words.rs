@@ -1,0 +1,224 @@
+//! The template file of the bridge, parsed: prompts, clauses, openings and closings.
+
+use std::collections::BTreeMap;
+
+use minijinja::{AutoEscape, Environment, UndefinedBehavior, Value};
+use serde::Deserialize;
+
+use crate::DatasetError;
+use crate::templates::When;
+
+/// The built-in file.
+const BUILT_IN: &str = include_str!("../../templates/forex-bridge.toml");
+/// Its name in a data set.
+pub(crate) const FILE: &str = "templates/forex-bridge.toml";
+/// The fewest openings, closings and orders of a class.
+const FEWEST: usize = 10;
+
+/// Parts of the evidence an answer tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Part {
+    Signal,
+    Cases,
+    Factors,
+    Cost,
+    Set,
+}
+
+/// Phrases for one part of the evidence.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Clauses {
+    /// Where it speaks for the trade.
+    #[serde(rename = "for")]
+    pub(crate) for_it: Vec<String>,
+    /// Where it speaks against it.
+    pub(crate) against: Vec<String>,
+}
+
+/// An opening and the evidence it is written for.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Opening {
+    pub(crate) when: When,
+    pub(crate) text: String,
+}
+
+/// How answers of one class begin and end.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Class {
+    pub(crate) openings: Vec<Opening>,
+    pub(crate) closings: Vec<String>,
+}
+
+/// How features are told in a reading.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Reading {
+    pub(crate) features: Vec<String>,
+    pub(crate) plain: Vec<String>,
+    pub(crate) none: Vec<String>,
+}
+
+/// How a calculation begins and ends.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Calculation {
+    pub(crate) openings: Vec<String>,
+    pub(crate) clear: Vec<String>,
+    pub(crate) unclear: Vec<String>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Answers {
+    pub(crate) orders: Vec<Vec<Part>>,
+    pub(crate) turns: Vec<String>,
+    pub(crate) clauses: BTreeMap<Part, Clauses>,
+    pub(crate) approve: Class,
+    pub(crate) veto: Class,
+    pub(crate) reading: Reading,
+    pub(crate) bullish: Class,
+    pub(crate) bearish: Class,
+    pub(crate) neutral: Class,
+    pub(crate) calculation: Calculation,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Prompts {
+    reading: String,
+    scenario: String,
+    calculation: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    prompts: Prompts,
+    answers: Answers,
+}
+
+/// The templates of a bridge.
+pub(crate) struct Words {
+    pub(crate) source: String,
+    pub(crate) answers: Answers,
+    environment: Environment<'static>,
+}
+
+impl std::fmt::Debug for Words {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Words")
+            .field("answers", &self.answers)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The names of the prompts.
+pub(crate) const READING: &str = "reading";
+pub(crate) const SCENARIO: &str = "scenario";
+pub(crate) const CALCULATION: &str = "calculation";
+
+impl Words {
+    /// Parses the built-in file.
+    ///
+    /// # Errors
+    /// As [`Words::parse`].
+    pub(crate) fn built_in() -> Result<Self, DatasetError> {
+        Self::parse(BUILT_IN)
+    }
+
+    /// Parses a template file; an unknown name in a template is an error when it is used.
+    ///
+    /// # Errors
+    /// [`DatasetError::Template`] for a file that does not parse or has too little variety.
+    pub(crate) fn parse(source: &str) -> Result<Self, DatasetError> {
+        let refuse = |message: String| DatasetError::Template {
+            name: FILE.to_owned(),
+            message,
+        };
+        let File { prompts, answers } =
+            toml::from_str(source).map_err(|error| refuse(error.to_string()))?;
+        let mut environment = Environment::new();
+        environment.set_undefined_behavior(UndefinedBehavior::Strict);
+        environment.set_auto_escape_callback(|_| AutoEscape::None);
+        let named = [
+            (READING, prompts.reading),
+            (SCENARIO, prompts.scenario),
+            (CALCULATION, prompts.calculation),
+        ];
+        for (name, text) in named {
+            environment
+                .add_template_owned(name, text)
+                .map_err(|error| refuse(format!("{error:#}")))?;
+        }
+        let classes = [
+            ("approve", &answers.approve),
+            ("veto", &answers.veto),
+            ("bullish", &answers.bullish),
+            ("bearish", &answers.bearish),
+            ("neutral", &answers.neutral),
+        ];
+        for (name, class) in classes {
+            for (what, count) in [
+                ("openings", class.openings.len()),
+                ("closings", class.closings.len()),
+            ] {
+                if count < FEWEST {
+                    return Err(refuse(format!(
+                        "`answers.{name}.{what}` has {count}, expected at least {FEWEST}"
+                    )));
+                }
+            }
+            for when in [When::Support, When::Mixed, When::Against] {
+                if !class.openings.iter().any(|opening| opening.when == when) {
+                    return Err(refuse(format!(
+                        "`answers.{name}.openings` has none for `{when:?}`"
+                    )));
+                }
+            }
+        }
+        if answers.orders.len() < FEWEST {
+            return Err(refuse(format!(
+                "`answers.orders` has {}, expected at least {FEWEST}",
+                answers.orders.len()
+            )));
+        }
+        Ok(Self {
+            source: source.to_owned(),
+            answers,
+            environment,
+        })
+    }
+
+    /// Renders a prompt.
+    ///
+    /// # Errors
+    /// [`DatasetError::Template`] for an unknown name in it.
+    pub(crate) fn prompt(&self, name: &str, facts: &Value) -> Result<String, DatasetError> {
+        self.environment
+            .get_template(name)
+            .and_then(|template| template.render(facts))
+            .map(|text| text.trim().to_owned())
+            .map_err(|error| DatasetError::Template {
+                name: format!("{FILE}: {name}"),
+                message: format!("{error:#}"),
+            })
+    }
+
+    /// Renders a phrase.
+    ///
+    /// # Errors
+    /// [`DatasetError::Template`] for an unknown name in it.
+    pub(crate) fn phrase(&self, text: &str, facts: &Value) -> Result<String, DatasetError> {
+        self.environment
+            .render_str(text, facts)
+            .map_err(|error| DatasetError::Template {
+                name: format!("{FILE}: `{text}`"),
+                message: format!("{error:#}"),
+            })
+    }
+}
