@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::command::{
-    check, data_inspect, dataset_build, dataset_verify, estimate, evaluate, export, features, formulas, init,
-    quickstart, report, train_dpo, train_sft,
+    check, data_inspect, dataset_build, dataset_verify, estimate, evaluate, export, features,
+    formulas, init, quickstart, report, train_dpo, train_sft,
 };
 use crate::exit;
 

@@ -223,6 +223,9 @@ pub enum DatasetError {
     /// The split cannot be made.
     #[error(transparent)]
     Stats(#[from] StatsError),
+    /// The ensemble cannot be trained or used.
+    #[error(transparent)]
+    Ensemble(#[from] crate::ensemble::EnsembleError),
 }
 
 impl DatasetError {
@@ -273,6 +276,7 @@ impl DatasetError {
             Self::Market(error) => return error.hint(),
             Self::Formula(error) => return error.hint(),
             Self::Stats(error) => return error.hint(),
+            Self::Ensemble(error) => return error.hint(),
             _ => return None,
         };
         Some(hint)

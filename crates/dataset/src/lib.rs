@@ -17,6 +17,7 @@ pub mod claims;
 mod completion;
 mod datasheet;
 mod decision;
+pub mod ensemble;
 mod error;
 mod example;
 mod facts;

@@ -16,6 +16,7 @@ pub mod bootstrap;
 pub mod calibration;
 pub mod conformal;
 mod error;
+pub mod isotonic;
 pub mod kelly;
 pub mod logistic;
 pub mod metrics;

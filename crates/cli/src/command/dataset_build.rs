@@ -167,7 +167,10 @@ fn bridge_summary(sheet: &BridgeSheet) -> String {
         sheet.pairs, sheet.features, sheet.rows, sheet.signal
     );
     let mix = |labels: &std::collections::BTreeMap<String, usize>| {
-        let parts: Vec<String> = labels.iter().map(|(label, n)| format!("{label} {n}")).collect();
+        let parts: Vec<String> = labels
+            .iter()
+            .map(|(label, n)| format!("{label} {n}"))
+            .collect();
         parts.join(", ")
     };
     for (kind, found) in &sheet.kinds {
@@ -184,7 +187,12 @@ fn bridge_summary(sheet: &BridgeSheet) -> String {
     }
     for (part, found) in &sheet.held_out {
         let name = format!("{part}.jsonl");
-        let _ = writeln!(out, "{name:<36} {:>6} held out: {}", found.n, mix(&found.labels));
+        let _ = writeln!(
+            out,
+            "{name:<36} {:>6} held out: {}",
+            found.n,
+            mix(&found.labels)
+        );
     }
     if sheet.formulas > 0 {
         let _ = writeln!(out, "{:<36} {:>6}", "formula_samples.jsonl", sheet.formulas);

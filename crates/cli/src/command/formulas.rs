@@ -141,7 +141,6 @@ enum What {
     },
 }
 
-
 /// The bars that formulas are shown on.
 #[derive(Args, Clone, Debug)]
 struct Sample {

@@ -45,24 +45,32 @@ pub(crate) fn build(settings: &Settings, origin: &Origin, out: &Path) -> anyhow:
         }
     };
     let mut shown: Option<(BridgeStage, Progress)> = None;
-    let built = bridge::build(package, &settings.bridge, &settings.ensemble, &mut |state| {
-        if shown.as_ref().is_none_or(|(stage, _)| *stage != state.stage) {
-            let (title, unit) = match state.stage {
-                BridgeStage::Reading => ("reading the package", "steps"),
-                BridgeStage::Ensemble => ("ensemble", "percent"),
-                BridgeStage::Calibration => ("history of certainty", "pairs"),
-                BridgeStage::Examples => ("examples", "pairs"),
-            };
-            let bar = Progress::start(title, unit, Some(state.total as u64));
-            if let Some((_, old)) = shown.replace((state.stage, bar)) {
-                old.finish();
+    let built = bridge::build(
+        package,
+        &settings.bridge,
+        &settings.ensemble,
+        &mut |state| {
+            if shown
+                .as_ref()
+                .is_none_or(|(stage, _)| *stage != state.stage)
+            {
+                let (title, unit) = match state.stage {
+                    BridgeStage::Reading => ("reading the package", "steps"),
+                    BridgeStage::Ensemble => ("ensemble", "percent"),
+                    BridgeStage::Calibration => ("history of certainty", "pairs"),
+                    BridgeStage::Examples => ("examples", "pairs"),
+                };
+                let bar = Progress::start(title, unit, Some(state.total as u64));
+                if let Some((_, old)) = shown.replace((state.stage, bar)) {
+                    old.finish();
+                }
             }
-        }
-        if let Some((_, bar)) = &mut shown {
-            bar.set(state.done as u64);
-        }
-        interrupt::flow()
-    });
+            if let Some((_, bar)) = &mut shown {
+                bar.set(state.done as u64);
+            }
+            interrupt::flow()
+        },
+    );
     if let Some((_, bar)) = shown {
         bar.finish();
     }
@@ -101,7 +109,9 @@ fn compute(settings: &Settings, data: &Path, out: &Path) -> anyhow::Result<tempf
         _ => Path::new("."),
     };
     std::fs::create_dir_all(parent)?;
-    let temporary = tempfile::Builder::new().prefix(".features-").tempdir_in(parent)?;
+    let temporary = tempfile::Builder::new()
+        .prefix(".features-")
+        .tempdir_in(parent)?;
     let mut bar = Progress::start("features", "rows", None);
     let written = dataset::package::write_package(
         &panel,

@@ -42,7 +42,8 @@ pub(crate) const PRESETS: [(&str, &str); 3] = [
 const PREFIX: &str = "FORETUNE_";
 /// Sections that environment variables may set, `FORETUNE_<SECTION>__<KEY>`.
 const SECTIONS: [&str; 10] = [
-    "data", "dataset", "bridge", "ensemble", "model", "train", "dpo", "evaluate", "answers", "check",
+    "data", "dataset", "bridge", "ensemble", "model", "train", "dpo", "evaluate", "answers",
+    "check",
 ];
 
 /// The validated settings.

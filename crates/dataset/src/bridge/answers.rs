@@ -101,7 +101,13 @@ impl Writer<'_> {
     fn features<'e>(
         &'e self,
         evidence: &Evidence,
-    ) -> Vec<(&'e str, String, Option<String>, &'static str, Option<&'static str>)> {
+    ) -> Vec<(
+        &'e str,
+        String,
+        Option<String>,
+        &'static str,
+        Option<&'static str>,
+    )> {
         self.keys
             .iter()
             .zip(&evidence.factors)
@@ -132,12 +138,15 @@ impl Writer<'_> {
             .features(evidence)
             .into_iter()
             .zip(self.keys.iter().zip(&evidence.factors))
-            .map(|((_, text, percentile, word, _), (key, factor))| ShownFact {
-                name: key.column.clone(),
-                text: percentile.map_or(text.clone(), |percentile| format!("{text} {percentile}")),
-                zone: Some(word).filter(|word| !word.is_empty()),
-                leans: factor.leans,
-            })
+            .map(
+                |((_, text, percentile, word, _), (key, factor))| ShownFact {
+                    name: key.column.clone(),
+                    text: percentile
+                        .map_or(text.clone(), |percentile| format!("{text} {percentile}")),
+                    zone: Some(word).filter(|word| !word.is_empty()),
+                    leans: factor.leans,
+                },
+            )
             .collect();
         facts.push(ShownFact {
             leans: Some(evidence.signal.side),
@@ -259,7 +268,11 @@ impl Writer<'_> {
     }
 
     /// Returns the answer that states a verdict.
-    pub(crate) fn judge(&self, shown: &Shown<'_>, verdict: Verdict) -> Result<String, DatasetError> {
+    pub(crate) fn judge(
+        &self,
+        shown: &Shown<'_>,
+        verdict: Verdict,
+    ) -> Result<String, DatasetError> {
         let facts = self.facts(shown);
         let answers = &self.words.answers;
         let class = match verdict {
@@ -296,7 +309,9 @@ impl Writer<'_> {
             }
         }
         let when = when(agreeing, opposing);
-        let opening = self.words.phrase(self.opening(class, when, &name), &facts)?;
+        let opening = self
+            .words
+            .phrase(self.opening(class, when, &name), &facts)?;
         let closing = self.pick(&class.closings, &name, "closing");
         let closing = self.words.phrase(closing, &facts)?;
         let reasons = sentences.join(" ");
@@ -328,21 +343,22 @@ impl Writer<'_> {
         };
         let mut features = self.features(shown.evidence);
         features.retain(|(_, _, percentile, _, _)| percentile.is_some());
-        let (mut leaning, plain): (Vec<_>, Vec<_>) =
-            features.into_iter().partition(|feature| feature.4.is_some());
+        let (mut leaning, plain): (Vec<_>, Vec<_>) = features
+            .into_iter()
+            .partition(|feature| feature.4.is_some());
         let side = match direction {
             Direction::Bullish => Some(Side::Buy.as_str()),
             Direction::Bearish => Some(Side::Sell.as_str()),
             Direction::Neutral => None,
         };
-        let with = leaning.iter().filter(|f| side.is_none() || f.4 == side).count();
+        let with = leaning
+            .iter()
+            .filter(|f| side.is_none() || f.4 == side)
+            .count();
         let (agreeing, opposing) = match side {
             Some(_) => (with, leaning.len() - with),
             // Leans speak against a standstill, on both sides they cancel.
-            None => (
-                plain.len().min(1),
-                usize::from(!leaning.is_empty()),
-            ),
+            None => (plain.len().min(1), usize::from(!leaning.is_empty())),
         };
         let start = seed::hash(self.settings.seed, "told", shown.id) as usize;
         if !leaning.is_empty() {
@@ -353,7 +369,11 @@ impl Writer<'_> {
         for (index, (title, text, percentile, zone, leans)) in
             leaning.into_iter().take(TOLD).enumerate()
         {
-            let phrase = self.pick(&answers.reading.features, shown.id, &format!("feature {index}"));
+            let phrase = self.pick(
+                &answers.reading.features,
+                shown.id,
+                &format!("feature {index}"),
+            );
             let facts = context! { title, text, percentile, zone, leans };
             sentences.push(format!("{}.", capital(&self.words.phrase(phrase, &facts)?)));
         }
@@ -374,7 +394,9 @@ impl Writer<'_> {
             sentences.push(format!("{}.", capital(&self.words.phrase(phrase, &facts)?)));
         }
         let when = when(agreeing, opposing);
-        let opening = self.words.phrase(self.opening(class, when, shown.id), &facts)?;
+        let opening = self
+            .words
+            .phrase(self.opening(class, when, shown.id), &facts)?;
         let closing = self.pick(&class.closings, shown.id, "closing");
         let closing = self.words.phrase(closing, &facts)?;
         Ok(format!(
@@ -413,7 +435,10 @@ fn speaks(part: Part, shown: &Shown<'_>) -> Option<bool> {
     let evidence = shown.evidence;
     match part {
         Part::Signal => {
-            let needed = evidence.cases.as_ref().map_or(0.5, |cases| cases.break_even);
+            let needed = evidence
+                .cases
+                .as_ref()
+                .map_or(0.5, |cases| cases.break_even);
             Some(evidence.signal.confidence > needed.max(0.5))
         }
         Part::Cases => evidence
@@ -440,7 +465,10 @@ fn speaks(part: Part, shown: &Shown<'_>) -> Option<bool> {
 /// [`DatasetError::UnknownNumber`] for the first that does not.
 pub(crate) fn check_numbers(id: &str, prompt: &str, answer: &str) -> Result<(), DatasetError> {
     let shown: BTreeSet<&str> = claims::numbers(prompt).into_iter().collect();
-    match claims::numbers(answer).into_iter().find(|number| !shown.contains(number)) {
+    match claims::numbers(answer)
+        .into_iter()
+        .find(|number| !shown.contains(number))
+    {
         None => Ok(()),
         Some(number) => Err(DatasetError::UnknownNumber {
             id: id.to_owned(),
@@ -492,7 +520,11 @@ pub(crate) fn number(value: f32) -> String {
     let exponent = f64::from(value.abs()).log10().floor();
     let decimals = (3.0 - exponent).clamp(0.0, 12.0) as usize;
     let text = format!("{:.decimals$}", f64::from(value));
-    if text.trim_start_matches('-').chars().all(|c| c == '0' || c == '.') {
+    if text
+        .trim_start_matches('-')
+        .chars()
+        .all(|c| c == '0' || c == '.')
+    {
         return "0".to_owned();
     }
     text

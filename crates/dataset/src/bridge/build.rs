@@ -22,7 +22,8 @@ use super::signal::{self, Signal};
 use super::table::{Source, Table};
 use super::words::Words;
 use super::{
-    About, BridgeExample, BridgeFact, BridgePair, BridgeSettings, Direction, Kind, Upstream, Verdict,
+    About, BridgeExample, BridgeFact, BridgePair, BridgeSettings, Direction, Kind, Upstream,
+    Verdict,
 };
 use crate::ensemble::{Ensemble, EnsembleSettings};
 use crate::{DatasetError, Message, Split, seed};
@@ -101,15 +102,13 @@ pub fn build(
     settings.validate()?;
     let words = Words::built_in()?;
     let source = Source::open(directory, settings)?;
-    let report = |progress: &mut dyn FnMut(BridgeProgress) -> ControlFlow<()>,
-                  stage,
-                  done,
-                  total| {
-        match progress(BridgeProgress { stage, done, total }) {
-            ControlFlow::Continue(()) => Ok(()),
-            ControlFlow::Break(()) => Err(DatasetError::Interrupted),
-        }
-    };
+    let report =
+        |progress: &mut dyn FnMut(BridgeProgress) -> ControlFlow<()>, stage, done, total| {
+            match progress(BridgeProgress { stage, done, total }) {
+                ControlFlow::Continue(()) => Ok(()),
+                ControlFlow::Break(()) => Err(DatasetError::Interrupted),
+            }
+        };
     report(progress, BridgeStage::Reading, 0, 1)?;
     let tables = source.tables(settings)?;
     let predicted = super::upstream::signals(&source, &tables, settings, ensemble, progress)?;
@@ -158,7 +157,10 @@ pub fn build(
     let mut counts = BTreeMap::new();
     for (pair, table) in made.into_iter().zip(&tables) {
         for example in pair.examples {
-            examples.entry(example.about.kind).or_default().push(example);
+            examples
+                .entry(example.about.kind)
+                .or_default()
+                .push(example);
         }
         preferences.extend(pair.pairs);
         for (part, new) in held_out.iter_mut().zip(pair.held_out) {
@@ -318,7 +320,11 @@ impl Work<'_> {
                 .map(|(row, weight)| if fits(*row) { *weight } else { 0.0 })
                 .collect();
             // Some rows lack past cases; a few more are drawn and the first that fit are kept.
-            let spare = if kind == Kind::Calculation { wanted / 2 } else { 0 };
+            let spare = if kind == Kind::Calculation {
+                wanted / 2
+            } else {
+                0
+            };
             let name = format!("{} {}", table.instrument, kind.as_str());
             let drawn = spread(&left, wanted + spare, settings.seed, &name);
             let found = self.choose(table, signals, &past, &train, &own, &drawn);
@@ -416,7 +422,11 @@ impl Work<'_> {
         let outcome = f64::from(table.outcomes[row]);
         let signal = evidence.signal;
         let net = signal.side.sign() * outcome - evidence.cost;
-        let verdict = if net > 0.0 { Verdict::Approve } else { Verdict::Veto };
+        let verdict = if net > 0.0 {
+            Verdict::Approve
+        } else {
+            Verdict::Veto
+        };
         let direction = Direction::of(outcome, evidence.cost);
         let facts = self.writer.record(&shown);
         let about = |label: Option<String>| About {
@@ -432,7 +442,12 @@ impl Work<'_> {
             net_return: net,
             weight: chosen.weight,
             upstream: Upstream {
-                kind: if self.by_columns { "columns" } else { "ensemble" }.to_owned(),
+                kind: if self.by_columns {
+                    "columns"
+                } else {
+                    "ensemble"
+                }
+                .to_owned(),
                 side: signal.side,
                 fold: signal.fold,
                 trained_through: signal.trained_through,

@@ -14,7 +14,9 @@ pub(crate) fn spread(weights: &[f64], wanted: usize, seed: u64, name: &str) -> V
     }
     let candidates = weights.iter().filter(|weight| **weight > 0.0).count();
     if candidates <= wanted {
-        return (0..weights.len()).filter(|place| weights[*place] > 0.0).collect();
+        return (0..weights.len())
+            .filter(|place| weights[*place] > 0.0)
+            .collect();
     }
     let piece = total / wanted as f64;
     let mut chosen = Vec::with_capacity(wanted);
@@ -77,7 +79,10 @@ mod tests {
     #[test]
     fn heavy_stretches_give_more_rows() {
         let weights: Vec<f64> = (0..1000).map(|i| if i < 500 { 0.1 } else { 0.9 }).collect();
-        let late = spread(&weights, 100, 1, "x").iter().filter(|i| **i >= 500).count();
+        let late = spread(&weights, 100, 1, "x")
+            .iter()
+            .filter(|i| **i >= 500)
+            .count();
         assert_eq!(late, 90);
     }
 }

@@ -101,8 +101,14 @@ impl Evidence {
         let cost = tenth_point(cost);
         let typical_move = tenth_point(past.typical_move(row)?);
         let factors = factors(past, row, columns, settings);
-        let agree = factors.iter().filter(|f| f.leans == Some(signal.side)).count();
-        let against = factors.iter().filter(|f| f.leans == Some(signal.side.other())).count();
+        let agree = factors
+            .iter()
+            .filter(|f| f.leans == Some(signal.side))
+            .count();
+        let against = factors
+            .iter()
+            .filter(|f| f.leans == Some(signal.side.other()))
+            .count();
         let found = past.analogues(row, settings.analogues, settings.horizon_bars);
         let results: Vec<f64> = found
             .outcomes
@@ -200,9 +206,7 @@ fn cases(results: &[f64], searched: usize, seed: u64, settings: &BridgeSettings)
         loss,
         payoff,
         break_even: tenth_percent(1.0 / (1.0 + payoff)),
-        p_value: hundredth(
-            stationary::mean_above(results, 0.0, None, REPLICATES, seed).p_value,
-        ),
+        p_value: hundredth(stationary::mean_above(results, 0.0, None, REPLICATES, seed).p_value),
     })
 }
 

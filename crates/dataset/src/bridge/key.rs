@@ -26,14 +26,26 @@ const KNOWN: [(&str, &[&str]); 24] = [
     ("RSI(14)", &["rsi_14", "talib_RSI_14"]),
     ("MACD", &["macd", "talib_MACD"]),
     ("MACD histogram", &["macd_hist", "talib_MACD_hist"]),
-    ("Bollinger position", &["bb_position", "indicators_percent_b_20"]),
-    ("volatility", &["vol_20", "volatility_close_10", "volatility_close_daily_20"]),
+    (
+        "Bollinger position",
+        &["bb_position", "indicators_percent_b_20"],
+    ),
+    (
+        "volatility",
+        &["vol_20", "volatility_close_10", "volatility_close_daily_20"],
+    ),
     ("ATR over price", &["natr_14", "talib_NATR_14"]),
     ("efficiency 20", &["returns_efficiency_20"]),
     ("currency strength rank", &["fx_strength_rank_20"]),
     ("VPIN proxy", &["vpin", "microstructure_bulk_vpin_50_20"]),
-    ("Kyle's lambda proxy", &["kyle_lambda", "microstructure_kyle_bulk_50"]),
-    ("order-flow proxy", &["ofi", "microstructure_bulk_volume_20"]),
+    (
+        "Kyle's lambda proxy",
+        &["kyle_lambda", "microstructure_kyle_bulk_50"],
+    ),
+    (
+        "order-flow proxy",
+        &["ofi", "microstructure_bulk_volume_20"],
+    ),
     ("Alpha 1", &["alpha001", "alpha101_001"]),
     ("Alpha 6", &["alpha006", "alpha101_006"]),
     ("Alpha 12", &["alpha012", "alpha101_012"]),
@@ -52,9 +64,11 @@ const FEWEST: usize = 3;
 /// Reports whether a column looks forward or is bookkeeping, by its name.
 pub(crate) fn is_target(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
-    ["target", "future", "label", "fwd_", "forward_", "next_", "outcome"]
-        .iter()
-        .any(|start| name.starts_with(start))
+    [
+        "target", "future", "label", "fwd_", "forward_", "next_", "outcome",
+    ]
+    .iter()
+    .any(|start| name.starts_with(start))
 }
 
 /// Picks the columns to show: those of the settings, else the known ones, filled up with others
@@ -158,7 +172,13 @@ mod tests {
 
     #[test]
     fn names_that_look_forward_are_known() {
-        for name in ["target_return_5", "Future_ret", "label", "fwd_ret_1", "next_close"] {
+        for name in [
+            "target_return_5",
+            "Future_ret",
+            "label",
+            "fwd_ret_1",
+            "next_close",
+        ] {
             assert!(is_target(name), "{name}");
         }
         for name in ["ret_1", "alpha001", "vpin", "labelled_volume_x"] {

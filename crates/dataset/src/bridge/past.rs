@@ -55,7 +55,11 @@ impl<'a> Past<'a> {
             .shown
             .iter()
             .map(|column| {
-                let shift = column.iter().find(|v| v.is_finite()).copied().unwrap_or(0.0);
+                let shift = column
+                    .iter()
+                    .find(|v| v.is_finite())
+                    .copied()
+                    .unwrap_or(0.0);
                 let mut sum = Sums::default();
                 let mut all = Vec::with_capacity(column.len() + 1);
                 all.push(sum);
@@ -218,7 +222,9 @@ pub(crate) mod tests {
     pub(crate) fn table(rows: usize, horizon: usize) -> Table {
         let mut state = 9_u64;
         let mut random = || {
-            state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            state = state
+                .wrapping_mul(6364136223846793005)
+                .wrapping_add(1442695040888963407);
             (state >> 40) as f32 / (1 << 24) as f32 - 0.5
         };
         let prices: Vec<f32> = (0..rows + horizon)
@@ -230,9 +236,17 @@ pub(crate) mod tests {
         let decided: Vec<i64> = (0..rows as i64).map(|row| row * 900_000).collect();
         let mut table = Table {
             instrument: Instrument::new("EUR/USD").unwrap(),
-            ends: (0..rows).map(|row| decided.get(row + horizon).copied()).collect(),
-            outcomes: (0..rows).map(|row| prices[row + horizon] / prices[row] - 1.0).collect(),
-            shown: vec![(0..rows).map(|row| prices[row] / prices[row.max(5) - 5] - 1.0).collect()],
+            ends: (0..rows)
+                .map(|row| decided.get(row + horizon).copied())
+                .collect(),
+            outcomes: (0..rows)
+                .map(|row| prices[row + horizon] / prices[row] - 1.0)
+                .collect(),
+            shown: vec![
+                (0..rows)
+                    .map(|row| prices[row] / prices[row.max(5) - 5] - 1.0)
+                    .collect(),
+            ],
             matured: Vec::new(),
             parts: vec![rows, rows, rows],
             upstream: None,
@@ -278,7 +292,9 @@ pub(crate) mod tests {
     #[test]
     fn a_percentile_is_the_share_below_and_half_the_ties() {
         let mut table = table(20, 2);
-        table.shown[0] = (0..20).map(|row| f32::from(u8::try_from(row % 5).unwrap())).collect();
+        table.shown[0] = (0..20)
+            .map(|row| f32::from(u8::try_from(row % 5).unwrap()))
+            .collect();
         let past = Past::new(&table);
         // Rows 0..12 hold 0 1 2 3 4 0 1 2 3 4 0 1; row 12 is a 2: seven below, two ties.
         assert_eq!(past.percentile(0, 12, 1), Some((7.0 + 1.0) / 12.0));
@@ -292,7 +308,12 @@ pub(crate) mod tests {
         let known = table.matured[250];
         assert_eq!(known, 244);
         let pairs: Vec<(f64, f64)> = (0..known)
-            .map(|row| (f64::from(table.shown[0][row]), f64::from(table.outcomes[row])))
+            .map(|row| {
+                (
+                    f64::from(table.shown[0][row]),
+                    f64::from(table.outcomes[row]),
+                )
+            })
             .collect();
         let n = pairs.len() as f64;
         let mean = |f: fn(&(f64, f64)) -> f64| pairs.iter().map(f).sum::<f64>() / n;

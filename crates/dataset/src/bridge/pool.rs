@@ -5,8 +5,8 @@
 //! isotonic fit over groups of scores, pulled to the overall rate; it is made anew every so many
 //! outcomes.
 
-use std::collections::BinaryHeap;
 use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 
 use stats::conformal::{AdaptiveConformal, Ticket};
 use stats::isotonic::{self, Isotonic};
@@ -196,7 +196,9 @@ mod tests {
     fn sample(rows: usize, rate: impl Fn(f64) -> f64) -> Vec<Sampled> {
         let mut state = 5_u64;
         let mut random = || {
-            state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            state = state
+                .wrapping_mul(6364136223846793005)
+                .wrapping_add(1442695040888963407);
             (state >> 11) as f64 / (1_u64 << 53) as f64
         };
         (0..rows)
@@ -224,9 +226,16 @@ mod tests {
         let now = 59_000;
         let (low, _) = history.at(now, 0.1, Side::Buy, 0.6).unwrap();
         let (high, _) = history.at(now, 0.9, Side::Buy, 0.6).unwrap();
-        assert!((low - 0.26).abs() < 0.08 && (high - 0.74).abs() < 0.08, "{low} {high}");
+        assert!(
+            (low - 0.26).abs() < 0.08 && (high - 0.74).abs() < 0.08,
+            "{low} {high}"
+        );
         assert!(history.brier[0] < history.brier[2], "{:?}", history.brier);
-        assert!((history.miss_rate - MISS).abs() < 0.05, "{}", history.miss_rate);
+        assert!(
+            (history.miss_rate - MISS).abs() < 0.05,
+            "{}",
+            history.miss_rate
+        );
         let start = history.start().unwrap();
         assert!(history.at(start - 1, 0.5, Side::Buy, 0.6).is_none());
         // Another future changes nothing that was said before it.

@@ -114,7 +114,10 @@ pub struct BridgeSheet {
 }
 
 impl BridgeSheet {
-    #[expect(clippy::too_many_arguments, reason = "it is the sum of the whole build")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "it is the sum of the whole build"
+    )]
     pub(crate) fn new(
         source: &Source,
         settings: &BridgeSettings,

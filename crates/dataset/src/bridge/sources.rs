@@ -61,9 +61,10 @@ impl Joined {
     }
 
     fn add(&mut self, path: &Path, seen: &mut BTreeSet<[u8; 32]>) -> Result<(), DatasetError> {
-        let name = path
-            .file_name()
-            .map_or_else(|| path.display().to_string(), |n| n.to_string_lossy().into_owned());
+        let name = path.file_name().map_or_else(
+            || path.display().to_string(),
+            |n| n.to_string_lossy().into_owned(),
+        );
         let mut sheet = JoinedSource {
             name: name.clone(),
             sha256: String::new(),

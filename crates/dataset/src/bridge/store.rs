@@ -149,7 +149,10 @@ fn write_files(
         sheet.formulas = formulas.len();
     }
     let joined = Joined::read(&bridge.settings.sources, &mut seen)?;
-    for (name, values) in [(JOINED, &joined.conversations), (JOINED_PAIRS, &joined.pairs)] {
+    for (name, values) in [
+        (JOINED, &joined.conversations),
+        (JOINED_PAIRS, &joined.pairs),
+    ] {
         if !values.is_empty() {
             files.insert(name.to_owned(), lines(&directory.join(name), values)?);
         }

@@ -214,7 +214,11 @@ impl Table {
             .iter()
             .map(|now| {
                 // A row without an end never gets an outcome and holds up nothing.
-                while self.ends.get(known).is_some_and(|end| end.is_none_or(|end| end <= *now)) {
+                while self
+                    .ends
+                    .get(known)
+                    .is_some_and(|end| end.is_none_or(|end| end <= *now))
+                {
                     known += 1;
                 }
                 known
@@ -258,7 +262,11 @@ fn refuse_faults(package: &Package, settings: &BridgeSettings) -> Result<(), Dat
     if found.is_empty() {
         return Ok(());
     }
-    let named: Vec<&str> = found.iter().take(NAMED_FAULTS).map(String::as_str).collect();
+    let named: Vec<&str> = found
+        .iter()
+        .take(NAMED_FAULTS)
+        .map(String::as_str)
+        .collect();
     let more = match found.len().saturating_sub(NAMED_FAULTS) {
         0 => String::new(),
         more => format!("; and {more} more"),
@@ -285,7 +293,10 @@ fn by_columns(
         SignalSource::Ensemble => Ok(false),
         SignalSource::Columns if !missing.is_empty() => Err(fault(
             reader.path(),
-            format!("has no column `{}`, which `bridge.signal` asks for", missing[0]),
+            format!(
+                "has no column `{}`, which `bridge.signal` asks for",
+                missing[0]
+            ),
         )),
         SignalSource::Columns if !declared => Err(DatasetError::Setting {
             name: "bridge.columns_are_out_of_fold",
@@ -336,9 +347,10 @@ fn timeframe(
         .ok_or_else(|| DatasetError::Setting {
             name: "bridge.timeframe",
             value: "none".to_owned(),
-            expected: "the span of a bar, such as `15m`: the package has no `metadata.json` and no \
+            expected:
+                "the span of a bar, such as `15m`: the package has no `metadata.json` and no \
                        stamps that tell"
-                .to_owned(),
+                    .to_owned(),
         })
 }
 
@@ -397,7 +409,10 @@ fn upstream(
 ) -> Result<(Vec<i8>, Vec<f32>), DatasetError> {
     let (confidence, _) = column(reader, &settings.confidence_column)?;
     let (prediction, _) = column(reader, &settings.prediction_column)?;
-    if let Some(row) = confidence.iter().position(|c| !(c.is_nan() || (0.0..=1.0).contains(c))) {
+    if let Some(row) = confidence
+        .iter()
+        .position(|c| !(c.is_nan() || (0.0..=1.0).contains(c)))
+    {
         let message = format!(
             "column `{}`, row {row}: {}, expected a confidence from 0 to 1",
             settings.confidence_column, confidence[row]

@@ -95,6 +95,9 @@ fn signal(predicted: &ensemble::OutOfFold) -> Signal {
 fn out_of_step(path: &std::path::Path, rows: &Range<usize>) -> DatasetError {
     DatasetError::Bridge {
         path: path.to_owned(),
-        message: format!("changed while it was read (rows {} to {})", rows.start, rows.end),
+        message: format!(
+            "changed while it was read (rows {} to {})",
+            rows.start, rows.end
+        ),
     }
 }

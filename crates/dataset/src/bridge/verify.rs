@@ -106,7 +106,11 @@ fn bridge(directory: &Path, list: &mut List) -> Result<(), DatasetError> {
     let features = sheet.features;
     let ok = features > 0 && (settings.features == 0 || features == settings.features);
     list.add("features", features.to_string(), ok);
-    list.add("samples in the package", sheet.rows.to_string(), sheet.rows > 0);
+    list.add(
+        "samples in the package",
+        sheet.rows.to_string(),
+        sheet.rows > 0,
+    );
     let wanted = [
         (Kind::Reading, settings.readings_per_pair),
         (Kind::Scenario, settings.scenarios_per_pair),
@@ -123,7 +127,10 @@ fn bridge(directory: &Path, list: &mut List) -> Result<(), DatasetError> {
     }
     for (name, kept) in [
         (JOINED, sheet.sources.iter().map(|s| s.kept - s.pairs).sum()),
-        (JOINED_PAIRS, sheet.sources.iter().map(|s| s.pairs).sum::<usize>()),
+        (
+            JOINED_PAIRS,
+            sheet.sources.iter().map(|s| s.pairs).sum::<usize>(),
+        ),
     ] {
         let kept: usize = kept;
         if kept > 0 {
@@ -136,7 +143,11 @@ fn bridge(directory: &Path, list: &mut List) -> Result<(), DatasetError> {
     let total = sheet.total();
     list.at_least("training examples in all", total, planned);
     let market = sheet.from_market();
-    list.add("of these from your market data", market.to_string(), market > 0);
+    list.add(
+        "of these from your market data",
+        market.to_string(),
+        market > 0,
+    );
     Ok(())
 }
 
@@ -154,7 +165,11 @@ fn plain(directory: &Path, list: &mut List) -> Result<(), DatasetError> {
             let n = dataset.train.len() + dataset.validation.len() + dataset.test.len();
             list.add("every example checked against itself", n.to_string(), n > 0);
         }
-        Err(error) => list.add("every example checked against itself", error.to_string(), false),
+        Err(error) => list.add(
+            "every example checked against itself",
+            error.to_string(),
+            false,
+        ),
     }
     Ok(())
 }
@@ -175,7 +190,10 @@ fn files(
                         found.sha256, sheet.sha256
                     ));
                 }
-                if Path::new(name).extension().is_some_and(|end| end == "jsonl") {
+                if Path::new(name)
+                    .extension()
+                    .is_some_and(|end| end == "jsonl")
+                {
                     list.counts.insert(name.clone(), found.lines);
                 }
             }
