@@ -12,7 +12,7 @@ use formula::Profile;
 use formula::catalogue::{Catalogue, Entry};
 use formula::engine::{Evaluator, Plan, Request, SeriesInputs, evaluate_series};
 use formula::language::{self, Expression, Notation};
-use formula::panel::{Alignment, Clock, Panel};
+use formula::panel::Panel;
 use market::{Timeframe, Timestamp};
 use serde_json::json;
 

@@ -14,6 +14,7 @@ use super::train_sft::{self, Length};
 use super::{check, data_inspect, evaluate, export};
 use crate::arguments::Global;
 use crate::exit::{Exit, Report, Stop};
+use crate::flow::corpus::Corpus;
 use crate::flow::evaluation::{self, Evaluated, Input};
 use crate::flow::examples::WorldName;
 use crate::flow::llama::Outcome;
@@ -176,8 +177,8 @@ fn flow(
     steps.end();
 
     steps.begin()?;
-    let (run, adapter) =
-        training::train(settings, &built.dataset, &folder, &base, out, typed.resume)?;
+    let corpus = Corpus::Decisions(Box::new(built.dataset.clone()));
+    let (run, adapter) = training::train(settings, &corpus, &folder, &base, out, typed.resume)?;
     indent(&train_sft::text(&run));
     steps.end();
 

@@ -12,10 +12,11 @@ use super::train_sft::{Length, refuse_foreign};
 use crate::arguments::Global;
 use crate::exit::{Exit, Stop};
 use crate::files;
+use crate::flow::base;
+use crate::flow::corpus::Corpus;
 use crate::flow::guard::Guard;
 use crate::flow::preference::{self, Sources};
 use crate::flow::shorten::Limit;
-use crate::flow::{base, examples};
 use crate::output::{self, Printed};
 use crate::progress::spoken;
 use crate::run::{self, Run};
@@ -85,7 +86,7 @@ pub(crate) fn run(typed: &Typed, global: &Global) -> anyhow::Result<Printed> {
     let mut inputs = vec![typed.pairs.as_path(), dataset.as_path()];
     inputs.extend(typed.from.as_deref());
     run::refuse_own_input(&typed.out, typed.resume, &inputs)?;
-    examples::read(&dataset)?;
+    Corpus::read(&dataset)?;
     let pairs = dataset::read_pairs(&typed.pairs)?;
     if pairs.is_empty() {
         let message = format!("`{}` holds no pair", typed.pairs.display());

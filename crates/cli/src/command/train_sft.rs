@@ -8,8 +8,9 @@ use serde_json::json;
 use crate::arguments::Global;
 use crate::exit::{Exit, Stop};
 use crate::files;
+use crate::flow::corpus::Corpus;
 use crate::flow::guard::Guard;
-use crate::flow::{base, examples, training};
+use crate::flow::{base, training};
 use crate::output::Printed;
 use crate::progress::spoken;
 use crate::run::{self, Run};
@@ -101,17 +102,17 @@ pub(crate) fn run(typed: &Typed, global: &Global) -> anyhow::Result<Printed> {
     refuse_foreign(&typed.out)?;
     let inputs = [typed.dataset.as_path(), Path::new(&settings.model.source)];
     run::refuse_own_input(&typed.out, typed.resume, &inputs)?;
-    let (dataset, _) = examples::read(&typed.dataset)?;
+    let corpus = Corpus::read(&typed.dataset)?;
     let base = base::load_if(
         &settings.model.source,
         &base::fetch(&settings.model.source)?,
         &settings.model,
-        |files, text| typed.guard.sft(&settings, &dataset, files, text),
+        |files, text| typed.guard.sft(&settings, &corpus, files, text),
     )?;
     run::make_room(&typed.out, typed.resume)?;
     let (run, _) = training::train(
         &settings,
-        &dataset,
+        &corpus,
         &typed.dataset,
         &base,
         &typed.out,

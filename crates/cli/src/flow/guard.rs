@@ -1,12 +1,12 @@
 //! Out of memory foreseen: a training that would not fit is refused before its weights are read.
 
 use clap::Args;
-use dataset::{Dataset, PreferencePair};
+use dataset::PreferencePair;
 use model::ModelConfig;
 use weights::BaseModel;
 
+use super::corpus::Corpus;
 use super::estimate::{self, Choices, Lengths, amount};
-use super::select;
 use super::text::Text;
 use crate::exit::{Exit, Stop};
 use crate::settings::Settings;
@@ -38,17 +38,12 @@ impl Guard {
     pub(crate) fn sft(
         self,
         settings: &Settings,
-        dataset: &Dataset,
+        corpus: &Corpus,
         files: &BaseModel,
         text: &Text,
     ) -> anyhow::Result<()> {
-        let chosen = select::training(&dataset.train, settings.train.max_examples);
-        let texts = chosen.iter().map(|example| {
-            let parts = example.messages.iter().map(|m| m.content.as_str());
-            let answer = example.messages.last().map_or("", |m| m.content.as_str());
-            (parts.collect(), answer)
-        });
-        self.check(settings, files.config(), texts.collect(), 1, files, text)
+        let texts = corpus.texts(settings.train.max_examples);
+        self.check(settings, files.config(), texts, 1, files, text)
     }
 
     /// Refuses a training by preference that would not fit.

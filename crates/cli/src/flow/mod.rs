@@ -7,6 +7,7 @@ pub(crate) mod base;
 pub(crate) mod bridge;
 pub(crate) mod calibration;
 pub(crate) mod compare;
+pub(crate) mod corpus;
 pub(crate) mod cost;
 pub(crate) mod data;
 pub(crate) mod estimate;

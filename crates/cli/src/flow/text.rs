@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use dataset::bridge::Conversation;
 use dataset::{Decision, Example, PreferencePair};
 use model::score::DecisionTokens;
 use model::{
@@ -118,6 +119,38 @@ impl Text {
                     .map_err(|error| named(&self.path, error))?;
                 shortened += usize::from(cut);
                 self.check_decision(example, &encoded)?;
+                Ok(encoded)
+            })
+            .collect();
+        Ok((encoded?, shortened))
+    }
+
+    /// Encodes conversations whose answers need not begin with a decision; also returns how many
+    /// of them lost a part of their prompt to fit the limit.
+    ///
+    /// # Errors
+    /// As [`Self::conversations`].
+    pub(crate) fn plain(
+        &self,
+        conversations: &[&Conversation],
+        limit: Limit,
+    ) -> anyhow::Result<(Vec<Encoded>, usize)> {
+        let mut shortened = 0;
+        let encoded: anyhow::Result<Vec<Encoded>> = conversations
+            .iter()
+            .map(|conversation| {
+                let messages: Vec<ChatMessage> = conversation
+                    .messages
+                    .iter()
+                    .map(|message| ChatMessage::new(&message.role, &message.content))
+                    .collect();
+                let encode = |messages: &[ChatMessage]| {
+                    self.encode(messages, &conversation.id, limit.max_tokens)
+                };
+                let (encoded, cut) = limit
+                    .fit(&messages, &encode)
+                    .map_err(|error| named(&self.path, error))?;
+                shortened += usize::from(cut);
                 Ok(encoded)
             })
             .collect();

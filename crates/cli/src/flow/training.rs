@@ -2,22 +2,20 @@
 
 use std::path::Path;
 
-use dataset::{Dataset, Example};
 use model::Lora;
+use train::Event;
 use train::RunFiles;
-use train::{Event, Validation};
 use weights::peft::{self, PeftConfig};
 
 use super::base::Base;
-use super::select;
+use super::corpus::{Corpus, Tokens};
 use super::shorten::Limit;
 use crate::progress::Progress;
 use crate::run::{self, Record, Run, Training};
 use crate::settings::Settings;
 use crate::{files, interrupt, memory, output};
 
-/// Trains an adapter on the training part of `dataset`, read from
-/// `dataset_folder`, and writes the run directory `folder`. `resume`
+/// Trains an adapter on `corpus`, read from `dataset_folder`, and writes the run directory `folder`. `resume`
 /// continues from the checkpoint there.
 ///
 /// # Errors
@@ -25,19 +23,21 @@ use crate::{files, interrupt, memory, output};
 /// full, or on Ctrl-C (after a checkpoint).
 pub(crate) fn train(
     settings: &Settings,
-    dataset: &Dataset,
+    corpus: &Corpus,
     dataset_folder: &Path,
     base: &Base,
     folder: &Path,
     resume: bool,
 ) -> anyhow::Result<(Run, Lora)> {
-    let chosen = select::training(&dataset.train, settings.train.max_examples);
+    let Tokens {
+        examples,
+        cut: examples_cut,
+        validation,
+    } = corpus.encode(settings, base)?;
     let limit = Limit::from(&settings.train);
-    let (examples, examples_cut) = base.text.conversations(&chosen, limit)?;
     if let Some(note) = limit.note(examples_cut, examples.len()) {
         output::warn(&note);
     }
-    let validation = validation(settings, dataset, base)?;
     let mut lora = Lora::new(
         base.decoder.config(),
         settings.train.lora()?,
@@ -55,7 +55,7 @@ pub(crate) fn train(
         &base.decoder,
         &mut lora,
         &examples,
-        Some(&validation),
+        validation.as_ref(),
         &settings.train,
         Some(run_files),
         &mut |event| {
@@ -90,7 +90,7 @@ pub(crate) fn train(
     let summary = trained?;
     write_adapter(settings, base, &lora, folder)?;
     let training = Training {
-        examples_available: dataset.train.len(),
+        examples_available: corpus.available(),
         examples: summary.examples,
         steps: summary.steps,
         tokens: summary.tokens,
@@ -145,25 +145,4 @@ pub(super) fn write_adapter(
 fn write_settings(settings: &Settings, folder: &Path) -> anyhow::Result<()> {
     let text = settings.to_toml()?;
     files::write(&folder.join("settings.toml"), text.as_bytes())
-}
-
-/// Returns held-out examples to watch while training.
-fn validation(settings: &Settings, dataset: &Dataset, base: &Base) -> anyhow::Result<Validation> {
-    let most = settings.train.validation_examples;
-    let chosen: Vec<&Example> = if most == 0 {
-        Vec::new()
-    } else {
-        select::decisions(&dataset.validation, dataset.settings.horizon(), most)
-    };
-    if chosen.is_empty() {
-        output::warn("no validation during training: `train.validation_examples` is 0");
-    }
-    Ok(Validation {
-        examples: base
-            .text
-            .conversations(&chosen, Limit::from(&settings.train))?
-            .0,
-        labels: chosen.iter().map(|example| example.label.index()).collect(),
-        tokens: base.text.decisions.clone(),
-    })
 }

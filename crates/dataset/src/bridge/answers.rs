@@ -7,6 +7,7 @@
 
 use std::collections::BTreeSet;
 
+use market::Timestamp;
 use minijinja::{Value, context};
 
 use super::evidence::{CERTAINTY_WEIGHTS, Evidence, tenth_percent};
@@ -14,7 +15,7 @@ use super::key::Key;
 use super::words::{CALCULATION, Class, Part, READING, SCENARIO, Words};
 use super::{BridgeSettings, Direction, Reasoning, Side, Verdict};
 use crate::templates::When;
-use crate::{DatasetError, claims, seed};
+use crate::{DatasetError, Fact, Facts, claims, seed};
 
 /// Features told in a reading, at most.
 const TOLD: usize = 4;
@@ -34,21 +35,34 @@ pub(crate) struct Shown<'a> {
     pub(crate) set: [bool; 2],
 }
 
+/// A feature as text.
+#[derive(Debug, Clone)]
+struct Told<'a> {
+    title: &'a str,
+    text: String,
+    percentile: Option<String>,
+    zone: &'static str,
+    leans: Option<&'static str>,
+}
+
+impl Told<'_> {
+    fn value(&self) -> Value {
+        context! {
+            title => self.title,
+            text => self.text.clone(),
+            percentile => self.percentile.clone(),
+            zone => self.zone,
+            leans => self.leans,
+        }
+    }
+}
+
 /// Writes prompts and answers.
 #[derive(Debug)]
 pub(crate) struct Writer<'a> {
     pub(crate) words: &'a Words,
     pub(crate) keys: &'a [Key],
     pub(crate) settings: &'a BridgeSettings,
-}
-
-/// One fact as shown: its name, text and word.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct ShownFact {
-    pub(crate) name: String,
-    pub(crate) text: String,
-    pub(crate) zone: Option<&'static str>,
-    pub(crate) leans: Option<Side>,
 }
 
 impl Writer<'_> {
@@ -58,9 +72,7 @@ impl Writer<'_> {
         let features: Vec<Value> = self
             .features(evidence)
             .into_iter()
-            .map(|(title, text, percentile, zone, leans)| {
-                context! { title, text, percentile, zone, leans }
-            })
+            .map(|feature| feature.value())
             .collect();
         let cases = evidence.cases.as_ref().map(|cases| {
             context! {
@@ -97,81 +109,75 @@ impl Writer<'_> {
         }
     }
 
-    /// Returns the features as text: title, value, percentile, zone, lean.
-    fn features<'e>(
-        &'e self,
-        evidence: &Evidence,
-    ) -> Vec<(
-        &'e str,
-        String,
-        Option<String>,
-        &'static str,
-        Option<&'static str>,
-    )> {
+    /// Returns the features as text.
+    fn features(&self, evidence: &Evidence) -> Vec<Told<'_>> {
         self.keys
             .iter()
             .zip(&evidence.factors)
             .map(|(key, factor)| {
                 let text = factor.value.map_or_else(|| "n/a".to_owned(), number);
                 let percentile = factor.percentile.map(|share| format!("{share}%"));
-                (
-                    key.title.as_str(),
+                Told {
+                    title: &key.title,
                     text,
                     percentile,
-                    factor.percentile.map_or("", zone),
-                    factor.leans.map(Side::as_str),
-                )
+                    zone: factor.percentile.map_or("", zone),
+                    leans: factor.leans.map(Side::as_str),
+                }
             })
             .collect()
     }
 
-    /// Returns the facts of a prompt by name, for the record.
-    pub(crate) fn record(&self, shown: &Shown<'_>) -> Vec<ShownFact> {
+    /// Returns the facts of a prompt by name, for the record; all are known at the decision.
+    pub(crate) fn record(&self, shown: &Shown<'_>, decided: Timestamp) -> Facts {
         let evidence = shown.evidence;
-        let plain = |name: &str, text: String| ShownFact {
-            name: name.to_owned(),
+        let fact = |text: String, zone: &str, side: Option<Side>| Fact {
             text,
-            zone: None,
-            leans: None,
+            zone: Some(zone.to_owned()).filter(|zone| !zone.is_empty()),
+            supports: side.map(Side::decision),
+            available_at: decided,
         };
-        let mut facts: Vec<ShownFact> = self
-            .features(evidence)
-            .into_iter()
-            .zip(self.keys.iter().zip(&evidence.factors))
-            .map(
-                |((_, text, percentile, word, _), (key, factor))| ShownFact {
-                    name: key.column.clone(),
-                    text: percentile
-                        .map_or(text.clone(), |percentile| format!("{text} {percentile}")),
-                    zone: Some(word).filter(|word| !word.is_empty()),
-                    leans: factor.leans,
-                },
-            )
-            .collect();
-        facts.push(ShownFact {
-            leans: Some(evidence.signal.side),
-            ..plain("signal", percent(evidence.signal.confidence))
-        });
-        if let Some(cases) = &evidence.cases {
-            facts.push(plain(
-                "cases",
-                format!("{} of {}", cases.wins, cases.independent),
-            ));
-            facts.push(plain("searched", cases.searched.to_string()));
-            facts.push(plain("win_rate", percent(cases.win_rate)));
-            facts.push(plain("bound", percent(cases.bound)));
-            facts.push(plain("break_even", percent(cases.break_even)));
-            facts.push(plain("p_value", format!("{:.2}", cases.p_value)));
+        let mut facts = Facts::new();
+        let features = self.features(evidence);
+        for ((key, factor), feature) in self.keys.iter().zip(&evidence.factors).zip(features) {
+            let text = match feature.percentile {
+                Some(percentile) => format!("{} {percentile}", feature.text),
+                None => feature.text,
+            };
+            facts.insert(key.column.clone(), fact(text, feature.zone, factor.leans));
         }
-        facts.push(plain(
+        let signal = fact(
+            percent(evidence.signal.confidence),
+            "",
+            Some(evidence.signal.side),
+        );
+        facts.insert("signal".to_owned(), signal);
+        let mut plain = |name: &str, text: String| {
+            facts.insert(name.to_owned(), fact(text, "", None));
+        };
+        if let Some(cases) = &evidence.cases {
+            plain("cases", format!("{} of {}", cases.wins, cases.independent));
+            plain("searched", cases.searched.to_string());
+            plain("win_rate", percent(cases.win_rate));
+            plain("bound", percent(cases.bound));
+            plain("gain", points(cases.gain));
+            plain("loss", points(cases.loss));
+            plain("payoff", format!("{:.2}", cases.payoff));
+            plain("break_even", percent(cases.break_even));
+            plain("p_value", format!("{:.2}", cases.p_value));
+            let kelly = tenth_percent(stats::kelly::fraction(cases.bound, cases.payoff));
+            plain("kelly", percent(kelly));
+        }
+        plain(
             "factors",
-            format!("{} {}", evidence.agree, evidence.against),
-        ));
-        facts.push(plain("typical_move", points(evidence.typical_move)));
-        facts.push(plain("cost", points(evidence.cost)));
-        facts.push(plain("raw", percent(evidence.raw)));
-        facts.push(plain("certainty", percent(shown.certainty)));
-        facts.push(plain("size", percent(evidence.size)));
+            format!("{} and {}", evidence.agree, evidence.against),
+        );
+        plain("agreement", percent(evidence.agreement()));
+        plain("typical_move", points(evidence.typical_move));
+        plain("cost", points(evidence.cost));
+        plain("raw", percent(evidence.raw));
+        plain("certainty", percent(shown.certainty));
+        plain("size", percent(evidence.size));
         facts
     }
 
@@ -342,10 +348,10 @@ impl Writer<'_> {
             Direction::Neutral => &answers.neutral,
         };
         let mut features = self.features(shown.evidence);
-        features.retain(|(_, _, percentile, _, _)| percentile.is_some());
+        features.retain(|feature| feature.percentile.is_some());
         let (mut leaning, plain): (Vec<_>, Vec<_>) = features
             .into_iter()
-            .partition(|feature| feature.4.is_some());
+            .partition(|feature| feature.leans.is_some());
         let side = match direction {
             Direction::Bullish => Some(Side::Buy.as_str()),
             Direction::Bearish => Some(Side::Sell.as_str()),
@@ -353,7 +359,7 @@ impl Writer<'_> {
         };
         let with = leaning
             .iter()
-            .filter(|f| side.is_none() || f.4 == side)
+            .filter(|f| side.is_none() || f.leans == side)
             .count();
         let (agreeing, opposing) = match side {
             Some(_) => (with, leaning.len() - with),
@@ -366,32 +372,28 @@ impl Writer<'_> {
             leaning.rotate_left(turn);
         }
         let mut sentences = Vec::new();
-        for (index, (title, text, percentile, zone, leans)) in
-            leaning.into_iter().take(TOLD).enumerate()
-        {
+        for (index, feature) in leaning.into_iter().take(TOLD).enumerate() {
             let phrase = self.pick(
                 &answers.reading.features,
                 shown.id,
                 &format!("feature {index}"),
             );
-            let facts = context! { title, text, percentile, zone, leans };
-            sentences.push(format!("{}.", capital(&self.words.phrase(phrase, &facts)?)));
+            let told = self.words.phrase(phrase, &feature.value())?;
+            sentences.push(format!("{}.", capital(&told)));
         }
         let unusual: Vec<_> = plain
             .into_iter()
-            .filter(|feature| !feature.3.is_empty() && feature.3 != "usual")
+            .filter(|feature| !feature.zone.is_empty() && feature.zone != "usual")
             .collect();
         if sentences.is_empty() && unusual.is_empty() {
             let phrase = self.pick(&answers.reading.none, shown.id, "none");
             sentences.push(format!("{}.", capital(phrase)));
         }
-        if sentences.len() < TOLD
-            && let Some((title, text, percentile, zone, _)) =
-                (!unusual.is_empty()).then(|| unusual[start % unusual.len()].clone())
-        {
+        if sentences.len() < TOLD && !unusual.is_empty() {
+            let feature = &unusual[start % unusual.len()];
             let phrase = self.pick(&answers.reading.plain, shown.id, "plain");
-            let facts = context! { title, text, percentile, zone };
-            sentences.push(format!("{}.", capital(&self.words.phrase(phrase, &facts)?)));
+            let told = self.words.phrase(phrase, &feature.value())?;
+            sentences.push(format!("{}.", capital(&told)));
         }
         let when = when(agreeing, opposing);
         let opening = self

@@ -18,15 +18,12 @@ use super::evidence::Evidence;
 use super::past::Past;
 use super::pool::{History, Sampled};
 use super::sheet::{BridgeSheet, PairCounts};
-use super::signal::{self, Signal};
+use super::signal::Signal;
 use super::table::{Source, Table};
 use super::words::Words;
-use super::{
-    About, BridgeExample, BridgeFact, BridgePair, BridgeSettings, Direction, Kind, Upstream,
-    Verdict,
-};
+use super::{About, BridgeExample, BridgePair, BridgeSettings, Direction, Kind, Upstream, Verdict};
 use crate::ensemble::{Ensemble, EnsembleSettings};
-use crate::{DatasetError, Message, Split, seed};
+use crate::{DatasetError, Facts, Message, Split, seed};
 
 /// Rows of each pair whose outcomes feed the calibration.
 const SAMPLED_PER_PAIR: usize = 240;
@@ -70,8 +67,8 @@ pub struct Bridge {
     pub held_out: [Vec<BridgeExample>; 2],
     /// What they are.
     pub sheet: BridgeSheet,
-    /// The template file they were made with.
-    pub(crate) templates: String,
+    /// What they were made of.
+    pub(crate) inputs: Inputs,
     /// The ensemble, where one was trained.
     pub ensemble: Option<Ensemble>,
 }
@@ -125,26 +122,23 @@ pub fn build(
         sample.extend(found.into_iter().flatten());
     }
     let history = History::new(sample)?;
-    let writer = Writer {
-        words: &words,
-        keys: &source.keys,
-        settings,
+    let inputs = Inputs {
+        settings: settings.clone(),
+        timeframe: source.timeframe.to_string(),
+        words,
+        source,
+        tables,
+        signals: predicted.signals,
+        history,
     };
-    let timeframe = source.timeframe.to_string();
-    let work = Work {
-        source: &source,
-        writer,
-        history: &history,
-        timeframe: &timeframe,
-        by_columns: source.by_columns,
-    };
+    let work = inputs.work();
     let mut made = Vec::with_capacity(pairs);
     for first in (0..pairs).step_by(PAIRS_AT_ONCE) {
         report(progress, BridgeStage::Examples, first, pairs)?;
         let last = (first + PAIRS_AT_ONCE).min(pairs);
         let found: Vec<Result<Made, DatasetError>> = (first..last)
             .into_par_iter()
-            .map(|pair| work.pair(&tables[pair], &predicted.signals[pair]))
+            .map(|pair| work.pair(&inputs.tables[pair], &inputs.signals[pair]))
             .collect();
         for pair in found {
             made.push(pair?);
@@ -155,7 +149,7 @@ pub fn build(
     let mut preferences = Vec::new();
     let mut held_out: [Vec<BridgeExample>; 2] = Default::default();
     let mut counts = BTreeMap::new();
-    for (pair, table) in made.into_iter().zip(&tables) {
+    for (pair, table) in made.into_iter().zip(&inputs.tables) {
         for example in pair.examples {
             examples
                 .entry(example.about.kind)
@@ -179,10 +173,10 @@ pub fn build(
         });
     }
     let sheet = BridgeSheet::new(
-        &source,
+        &inputs.source,
         settings,
         ensemble,
-        &history,
+        &inputs.history,
         predicted.ensemble.as_ref().map(|ensemble| &ensemble.report),
         &examples,
         &preferences,
@@ -195,7 +189,7 @@ pub fn build(
         pairs: preferences,
         held_out,
         sheet,
-        templates: words.source,
+        inputs,
         ensemble: predicted.ensemble,
     })
 }
@@ -263,13 +257,47 @@ fn row_seed(settings: &BridgeSettings, table: &Table, row: usize) -> u64 {
     seed::hash(settings.seed, "evidence", &name)
 }
 
+/// Everything that examples are made of.
+#[derive(Debug)]
+pub(crate) struct Inputs {
+    settings: BridgeSettings,
+    timeframe: String,
+    pub(crate) words: Words,
+    source: Source,
+    pub(crate) tables: Vec<Table>,
+    pub(crate) signals: Vec<Vec<Option<Signal>>>,
+    history: History,
+}
+
+impl Inputs {
+    pub(crate) fn work(&self) -> Work<'_> {
+        Work {
+            source: &self.source,
+            writer: Writer {
+                words: &self.words,
+                keys: &self.source.keys,
+                settings: &self.settings,
+            },
+            history: &self.history,
+            timeframe: &self.timeframe,
+        }
+    }
+}
+
 /// What all pairs share.
-struct Work<'a> {
+pub(crate) struct Work<'a> {
     source: &'a Source,
     writer: Writer<'a>,
     history: &'a History,
     timeframe: &'a str,
-    by_columns: bool,
+}
+
+/// A prompt and what it shows, without an answer.
+pub(crate) struct Asked {
+    pub(crate) prompt: String,
+    pub(crate) facts: Facts,
+    /// The right answer by the outcome of the table.
+    pub(crate) label: Option<String>,
 }
 
 /// A row drawn for an example, with its evidence.
@@ -393,6 +421,75 @@ impl Work<'_> {
             .collect()
     }
 
+    /// Renders the prompt of a row of a table again, as the examples' prompts are rendered.
+    ///
+    /// # Errors
+    /// [`DatasetError::Template`].
+    pub(crate) fn ask(
+        &self,
+        table: &Table,
+        past: &Past<'_>,
+        row: usize,
+        signal: Signal,
+        kind: Kind,
+        id: &str,
+    ) -> Result<Option<Asked>, DatasetError> {
+        let settings = self.writer.settings;
+        let cost = settings.cost_of(table.instrument.as_str());
+        let seed = row_seed(settings, table, row);
+        let columns = table.shown.len();
+        let Some(evidence) = Evidence::gather(past, row, columns, signal, cost, seed, settings)
+        else {
+            return Ok(None);
+        };
+        let now = table.decided[row];
+        let signal = evidence.signal;
+        let found = self
+            .history
+            .at(now, evidence.raw, signal.side, signal.confidence);
+        let Some((certainty, set)) = found else {
+            return Ok(None);
+        };
+        let shown = Shown {
+            id,
+            instrument: table.instrument.as_str(),
+            timeframe: self.timeframe,
+            evidence: &evidence,
+            certainty: super::evidence::tenth_percent(certainty),
+            set,
+        };
+        let prompt = match kind {
+            Kind::Reading => self.writer.reading(&shown)?,
+            Kind::Scenario | Kind::Preference => self.writer.scenario(&shown)?,
+            Kind::Calculation => match self.writer.calculation(&shown)? {
+                Some((prompt, _)) => prompt,
+                None => return Ok(None),
+            },
+        };
+        let outcome = f64::from(table.outcomes[row]);
+        let label = match kind {
+            _ if !outcome.is_finite() => None,
+            Kind::Reading => Some(Direction::of(outcome, evidence.cost).to_string()),
+            Kind::Scenario | Kind::Preference => {
+                let paid = signal.side.sign() * outcome > evidence.cost;
+                Some(
+                    if paid {
+                        Verdict::Approve
+                    } else {
+                        Verdict::Veto
+                    }
+                    .to_string(),
+                )
+            }
+            Kind::Calculation => None,
+        };
+        Ok(Some(Asked {
+            prompt,
+            facts: self.writer.record(&shown, Timestamp(now)),
+            label,
+        }))
+    }
+
     /// Renders one example and adds it; a calculation without past cases is none.
     fn add(
         &self,
@@ -428,7 +525,7 @@ impl Work<'_> {
             Verdict::Veto
         };
         let direction = Direction::of(outcome, evidence.cost);
-        let facts = self.writer.record(&shown);
+        let facts = self.writer.record(&shown, decided);
         let about = |label: Option<String>| About {
             id: id.clone(),
             kind,
@@ -442,7 +539,7 @@ impl Work<'_> {
             net_return: net,
             weight: chosen.weight,
             upstream: Upstream {
-                kind: if self.by_columns {
+                kind: if self.source.by_columns {
                     "columns"
                 } else {
                     "ensemble"
@@ -452,18 +549,7 @@ impl Work<'_> {
                 fold: signal.fold,
                 trained_through: signal.trained_through,
             },
-            facts: facts
-                .iter()
-                .map(|fact| {
-                    let shown = BridgeFact {
-                        text: fact.text.clone(),
-                        zone: fact.zone.map(str::to_owned),
-                        leans: fact.leans,
-                        available_at: decided,
-                    };
-                    (fact.name.clone(), shown)
-                })
-                .collect(),
+            facts: facts.clone(),
         };
         let (prompt, answer, label) = match kind {
             Kind::Preference => {

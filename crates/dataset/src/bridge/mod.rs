@@ -23,6 +23,7 @@ mod signal;
 mod sources;
 mod store;
 mod table;
+mod training;
 mod upstream;
 mod verify;
 mod words;
@@ -33,7 +34,7 @@ use serde::{Deserialize, Serialize};
 
 pub use build::{Bridge, BridgeProgress, BridgeStage, build};
 pub use evidence::CERTAINTY_WEIGHTS;
-pub use record::{About, BridgeExample, BridgeFact, BridgePair, Upstream};
+pub use record::{About, BridgeExample, BridgePair, Upstream};
 pub use settings::{BridgeSettings, Reasoning, SignalSource, Stamp};
 pub use sheet::{BridgeSheet, CalibrationSheet, KindSheet, PairCounts};
 pub use signal::Side;
@@ -41,6 +42,7 @@ pub use sources::{Joined, JoinedSource};
 pub use store::{
     BridgeManifest, FORMULAS, JOINED, JOINED_PAIRS, KIND, is_bridge, read_bridge_manifest, write,
 };
+pub use training::{Conversation, TrainingFiles, read_training};
 pub use verify::{Item, Readiness, verify};
 
 /// What is asked.

@@ -1,28 +1,10 @@
 //! A line of a bridge's files.
 
-use std::collections::BTreeMap;
-
 use market::{Instrument, Timeframe, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{Kind, Side};
-use crate::{Message, Split};
-
-/// One fact of a prompt, and since when it is known.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct BridgeFact {
-    /// As shown.
-    pub text: String,
-    /// In a word.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub zone: Option<String>,
-    /// The side it leans to.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub leans: Option<Side>,
-    /// The instant from which it is known.
-    pub available_at: Timestamp,
-}
+use crate::{Facts, Message, Split};
 
 /// Where a signal came from.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -71,7 +53,7 @@ pub struct About {
     /// The signal's origin.
     pub upstream: Upstream,
     /// What the prompt shows, fact by fact.
-    pub facts: BTreeMap<String, BridgeFact>,
+    pub facts: Facts,
 }
 
 /// A conversation to learn from.

@@ -4,6 +4,7 @@ use market::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::table::Table;
+use crate::Decision;
 
 /// A side of the market.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -30,6 +31,14 @@ impl Side {
         match self {
             Self::Buy => 1.0,
             Self::Sell => -1.0,
+        }
+    }
+
+    /// Returns it as a decision.
+    pub fn decision(self) -> Decision {
+        match self {
+            Self::Buy => Decision::Buy,
+            Self::Sell => Decision::Sell,
         }
     }
 

@@ -166,7 +166,7 @@ fn write_files(
         files.insert(name.to_owned(), file.finish(&path)?);
         Ok::<_, DatasetError>(())
     };
-    document(TEMPLATES, &bridge.templates)?;
+    document(TEMPLATES, &bridge.inputs.words.source)?;
     let as_text = |value: &BridgeSheet| {
         serde_json::to_string_pretty(value)
             .map_err(std::io::Error::from)

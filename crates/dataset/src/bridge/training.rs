@@ -1,0 +1,124 @@
+//! What a bridge's directory gives a training: every conversation, each file compared with the
+//! manifest first.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+
+use serde::Deserialize;
+
+use super::store::{digest, read_bridge_manifest};
+use super::{BridgeManifest, FORMULAS, JOINED, Kind};
+use crate::{DatasetError, Message};
+
+/// A line longer than this is no example, bytes.
+const LONGEST_LINE: u64 = 4 << 20;
+
+/// One conversation to learn from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Conversation {
+    /// Unique in the data set.
+    pub id: String,
+    /// Its turns, the last one the answer.
+    pub messages: Vec<Message>,
+}
+
+/// The conversations of a bridge.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TrainingFiles {
+    /// What the directory says it holds.
+    pub manifest: BridgeManifest,
+    /// Market examples first, then formulas, then further sources.
+    pub conversations: Vec<Conversation>,
+    /// How many of them come from market data.
+    pub from_market: usize,
+}
+
+#[derive(Deserialize)]
+struct Line {
+    id: String,
+    messages: Vec<Message>,
+}
+
+/// Reads the conversations of a bridge.
+///
+/// # Errors
+/// [`DatasetError::Io`] for a file that is missing, [`DatasetError::Altered`] for one that is not
+/// what the manifest describes, [`DatasetError::Line`] for a line that is no conversation,
+/// [`DatasetError::Bridge`] for a directory without a single example from market data.
+pub fn read_training(directory: &Path) -> Result<TrainingFiles, DatasetError> {
+    let manifest = read_bridge_manifest(directory)?;
+    for (name, expected) in &manifest.files {
+        let path = directory.join(name);
+        let found = digest(&path)?;
+        if found.sha256 != expected.sha256 {
+            return Err(DatasetError::Altered {
+                path,
+                found: found.sha256,
+                expected: expected.sha256.clone(),
+            });
+        }
+    }
+    let mut conversations = Vec::new();
+    for kind in [Kind::Reading, Kind::Scenario, Kind::Calculation] {
+        if manifest.files.contains_key(kind.file()) {
+            read(&directory.join(kind.file()), &mut conversations)?;
+        }
+    }
+    let from_market = conversations.len();
+    if from_market == 0 {
+        return Err(DatasetError::Bridge {
+            path: directory.to_owned(),
+            message: "holds no example from market data, and a model that has seen none has \
+                      nothing to say about a market"
+                .to_owned(),
+        });
+    }
+    for name in [FORMULAS, JOINED] {
+        if manifest.files.contains_key(name) {
+            read(&directory.join(name), &mut conversations)?;
+        }
+    }
+    Ok(TrainingFiles {
+        manifest,
+        conversations,
+        from_market,
+    })
+}
+
+fn read(path: &Path, conversations: &mut Vec<Conversation>) -> Result<(), DatasetError> {
+    let io = |error| DatasetError::io("read", path)(error);
+    let mut reader = BufReader::new(File::open(path).map_err(io)?);
+    let mut line = Vec::new();
+    for number in 1.. {
+        line.clear();
+        reader
+            .by_ref()
+            .take(LONGEST_LINE)
+            .read_until(b'\n', &mut line)
+            .map_err(io)?;
+        if line.is_empty() {
+            break;
+        }
+        let refuse = |message: String| DatasetError::Line {
+            path: path.to_owned(),
+            line: number,
+            message,
+        };
+        let read: Line = serde_json::from_slice(&line).map_err(|e| refuse(e.to_string()))?;
+        let answered = read
+            .messages
+            .last()
+            .is_some_and(|turn| turn.role == "assistant" && !turn.content.trim().is_empty());
+        if !answered {
+            return Err(refuse(
+                "does not end with an answer of the assistant".to_owned(),
+            ));
+        }
+        conversations.push(Conversation {
+            id: read.id,
+            messages: read.messages,
+        });
+    }
+    Ok(())
+}
