@@ -1,5 +1,7 @@
 //! The ensemble as a whole: what it finds, what it must not find, and what it must not see.
 
+#![allow(clippy::unwrap_used, reason = "what cannot be made fails its test")]
+
 use std::ops::ControlFlow;
 
 use dataset::ensemble::{
@@ -12,6 +14,9 @@ use rand_chacha::ChaCha8Rng;
 
 const BAR: i64 = 900_000;
 const HORIZON: i64 = 8;
+
+/// A way to hide an outcome.
+type Disguise = fn(f32) -> f32;
 
 /// A world of some instruments: `edge` times the first feature is in each bar's return, and the
 /// outcome is the return of the next bars, so labels overlap.
@@ -82,7 +87,7 @@ fn refused(source: &MemorySource) -> EnsembleError {
 
 #[test]
 fn a_planted_edge_is_found_and_its_confidence_is_a_frequency() {
-    let ensemble = train(&world(4, 3000, 0.4, 1));
+    let ensemble = train(&world(4, 6000, 0.25, 1));
     let report = &ensemble.report;
     assert_eq!(report.screening.kept[0].name, "signal");
     let gain = report.brier_gain;
@@ -326,7 +331,7 @@ fn outcomes_among_the_features_are_refused_by_name_and_by_correlation() {
         assert!(error.hint().unwrap().contains(name));
     }
     // In another unit, bent, with holes, or only its side.
-    let disguises: [(&str, fn(f32) -> f32); 4] = [
+    let disguises: [(&str, Disguise); 4] = [
         ("scaled", |r| -250.0 * r + 3.0),
         ("bent", |r| (r * 300.0).exp()),
         ("gaps", |r| if r.to_bits() % 3 == 0 { f32::NAN } else { r }),

@@ -367,7 +367,9 @@ mod tests {
         );
         // One class only.
         let mut one = rows(1, 600, 2);
-        one.iter_mut().for_each(|row| row.target = 1.0);
+        for row in &mut one {
+            row.target = 1.0;
+        }
         let settings = EnsembleSettings::default();
         let walk = Walk::new(&one, Target::Return, &settings).unwrap();
         let error = walk.draw(None, &settings, 1000, "all").unwrap_err();

@@ -31,6 +31,7 @@ mod linear;
 mod model;
 mod package;
 mod report;
+mod score;
 mod screen;
 mod settings;
 mod source;

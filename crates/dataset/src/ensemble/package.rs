@@ -287,18 +287,19 @@ fn ascending(tables: &[Table<'_>], opens: &[i64]) -> Result<(), EnsembleError> {
         return Ok(());
     };
     let row = place + 1;
-    for table in tables.iter().filter(|table| table.rows.contains(&row)) {
-        return Err(EnsembleError::Table {
-            path: table.reader.path().to_owned(),
-            message: format!(
-                "row {} is stamped {}, not after the {} before it",
-                row - table.rows.start,
-                opens[row],
-                opens[place]
-            ),
-        });
-    }
-    Ok(())
+    let mut tables = tables.iter();
+    let Some(table) = tables.find(|table| table.rows.contains(&row)) else {
+        return Ok(());
+    };
+    Err(EnsembleError::Table {
+        path: table.reader.path().to_owned(),
+        message: format!(
+            "row {} is stamped {}, not after the {} before it",
+            row - table.rows.start,
+            opens[row],
+            opens[place]
+        ),
+    })
 }
 
 /// Returns when the label of each row is over at the latest; see the head of this file.

@@ -195,10 +195,11 @@ impl<'a> Screen<'a> {
             let mut ranks = ranks(&present).into_iter();
             let middle = (present.len() as f32 - 1.0) / 2.0;
             let scale = (present.len() as f32).max(1.0);
-            sketch.extend(some.iter().map(|value| match value.is_nan() {
-                true => 0.0,
-                false => ranks.next().map_or(0.0, |rank| (rank - middle) / scale),
-            }));
+            let centred = |value: &f32| {
+                let rank = if value.is_nan() { None } else { ranks.next() };
+                rank.map_or(0.0, |rank| (rank - middle) / scale)
+            };
+            sketch.extend(some.iter().map(centred));
         }
         let length = sketch
             .iter()
@@ -206,9 +207,9 @@ impl<'a> Screen<'a> {
             .sum::<f64>()
             .sqrt();
         if length > 0.0 {
-            sketch
-                .iter_mut()
-                .for_each(|x| *x = (f64::from(*x) / length) as f32);
+            for value in &mut sketch {
+                *value = (f64::from(*value) / length) as f32;
+            }
         }
         sketch
     }
@@ -334,9 +335,9 @@ fn ranks(values: &[f32]) -> Vec<f32> {
     let mut start = 0;
     for equal in order.chunk_by(|a, b| a.0 == b.0) {
         let mean = start as f32 + (equal.len() as f32 - 1.0) / 2.0;
-        equal
-            .iter()
-            .for_each(|(_, row)| ranks[*row as usize] = mean);
+        for (_, row) in equal {
+            ranks[*row as usize] = mean;
+        }
         start += equal.len();
     }
     ranks

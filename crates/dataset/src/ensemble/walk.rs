@@ -9,12 +9,12 @@ use super::calibrate::{self, Scored};
 use super::folds::{Drawn, FEWEST_ROWS, Walk};
 use super::linear::Linear;
 use super::model::{Logits, members};
-use super::report::{ARMS, Tally, score};
+use super::score::Scorer;
 use super::screen::{Screen, without_infinite};
 use super::trees::Trees;
 use super::{
-    ColumnSource, EnsembleError, EnsembleModel, EnsembleReport, EnsembleSettings, FoldReport,
-    Prediction, Screening, source,
+    ColumnSource, EnsembleError, EnsembleModel, EnsembleReport, EnsembleSettings, Prediction,
+    Screening, source,
 };
 use crate::DatasetError;
 
@@ -22,12 +22,6 @@ use crate::DatasetError;
 const SCREEN_ROWS: usize = 50_000;
 /// Rows predicted at a time by one worker.
 const CHUNK: usize = 4096;
-/// Resamples of the intervals in the report.
-const REPLICATES: usize = 1000;
-/// The level of those intervals.
-const LEVEL: f64 = 0.95;
-/// Bins of the reliability diagram.
-const BINS: usize = 10;
 
 /// What the work is at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,7 +96,6 @@ pub fn fit(
             .collect(),
         matrix,
         settings,
-        previous: previous(&walk),
         history: Vec::new(),
     }
     .run(screening, progress)
@@ -168,26 +161,6 @@ fn read(
     Ok(matrix)
 }
 
-/// Returns for each row the last outcome of its instrument that was known at the decision.
-fn previous(walk: &Walk<'_>) -> Vec<Option<bool>> {
-    let mut previous = vec![None; walk.rows.len()];
-    for group in walk.by_instrument(&walk.order) {
-        let mut known: Vec<u32> = group.to_vec();
-        known.retain(|row| walk.label(*row).is_some());
-        known.sort_by_key(|row| walk.rows[*row as usize].end);
-        let mut over = 0;
-        for &row in group {
-            let decision = walk.rows[row as usize].decision;
-            let is_over = |row: &u32| walk.rows[*row as usize].end <= decision;
-            while known.get(over).is_some_and(is_over) {
-                over += 1;
-            }
-            previous[row as usize] = over.checked_sub(1).and_then(|last| walk.label(known[last]));
-        }
-    }
-    previous
-}
-
 /// The parts of a walk while it goes.
 struct Work<'a> {
     walk: &'a Walk<'a>,
@@ -195,7 +168,6 @@ struct Work<'a> {
     /// The kept columns, each with a value a row, without infinite values.
     matrix: Vec<Vec<f32>>,
     settings: &'a EnsembleSettings,
-    previous: Vec<Option<bool>>,
     /// Predictions so far, with their rows.
     history: Vec<(u32, f64)>,
 }
@@ -204,17 +176,6 @@ struct Work<'a> {
 struct Members {
     trees: Trees,
     linear: Linear,
-}
-
-/// What is added up while folds are scored.
-#[derive(Default)]
-struct Totals {
-    tally: Tally,
-    effective: f64,
-    /// Decision, gain in Brier score, gain in accuracy over majority.
-    gains: Vec<(i64, f64, f64)>,
-    forecasts: Vec<f64>,
-    happened: Vec<bool>,
 }
 
 impl Work<'_> {
@@ -227,7 +188,7 @@ impl Work<'_> {
         let mut out_of_fold = vec![None; self.walk.rows.len()];
         let mut models = Vec::with_capacity(folds);
         let mut reports = Vec::with_capacity(folds);
-        let mut totals = Totals::default();
+        let mut scorer = Scorer::new(self.walk);
         for part in 0..=folds {
             let name = match part {
                 0 => "the warm-up of the calibration".to_owned(),
@@ -244,17 +205,12 @@ impl Work<'_> {
                 let (calibration, seen) = self.calibrate(Some(cut), &name)?;
                 let through = drawn.through.max(seen.through);
                 let model = self.model(Some(part as u16), members, calibration, through, &drawn);
-                let mut report = self.report(&model, &drawn, &rows);
+                let (mut report, predictions) = scorer.fold(&model, &drawn, &rows, &logits);
                 report.calibration_rows = seen.rows;
-                self.score(
-                    &model,
-                    &drawn,
-                    &rows,
-                    &logits,
-                    &mut out_of_fold,
-                    &mut totals,
-                    &mut report,
-                );
+                for (row, prediction) in rows.iter().zip(predictions) {
+                    let fold = part as u16;
+                    out_of_fold[*row as usize] = Some(OutOfFold { fold, prediction });
+                }
                 models.push(model);
                 reports.push(report);
             }
@@ -272,7 +228,7 @@ impl Work<'_> {
         let (calibration, seen) = self.calibrate(None, "the live model")?;
         let through = drawn.through.max(seen.through);
         let live = self.model(None, members, calibration, through, &drawn);
-        let report = self.finish(screening, reports, totals);
+        let report = scorer.finish(screening, reports, self.settings.seed);
         tell(progress, EnsembleStage::Training, folds + 2, folds + 2)?;
         Ok(Ensemble {
             out_of_fold,
@@ -383,181 +339,10 @@ impl Work<'_> {
             calibration,
         }
     }
-
-    fn report(&self, model: &EnsembleModel, drawn: &Drawn, rows: &[u32]) -> FoldReport {
-        let fold = model.fold.unwrap_or(0);
-        let labelled: Vec<u32> = rows
-            .iter()
-            .copied()
-            .filter(|row| self.walk.label(*row).is_some())
-            .collect();
-        let decisions = rows
-            .iter()
-            .map(|row| self.walk.rows[*row as usize].decision);
-        FoldReport {
-            fold,
-            from: self.walk.cuts[fold as usize],
-            to: decisions.max().unwrap_or(self.walk.cuts[fold as usize]),
-            rows: rows.len(),
-            scored: labelled.len(),
-            effective_rows: self.walk.uniqueness(&labelled).iter().sum(),
-            trained_rows: drawn.rows.len(),
-            drawn_from: drawn.from,
-            drawn_from_effective: drawn.effective,
-            purged: drawn.purged,
-            calibration_rows: 0,
-            trained_through: model.trained_through,
-            scores: super::Scores::default(),
-        }
-    }
-
-    fn score(
-        &self,
-        model: &EnsembleModel,
-        drawn: &Drawn,
-        rows: &[u32],
-        logits: &[Logits],
-        out_of_fold: &mut [Option<OutOfFold>],
-        totals: &mut Totals,
-        report: &mut FoldReport,
-    ) {
-        let again = self.persistence(drawn);
-        let mut tally = Tally::default();
-        for (&row, logits) in rows.iter().zip(logits) {
-            let probability = model.calibration.at(logits.pooled());
-            out_of_fold[row as usize] = Some(OutOfFold {
-                fold: report.fold,
-                prediction: Prediction {
-                    probability,
-                    trained_through: model.trained_through,
-                },
-            });
-            let Some(buy) = self.walk.label(row) else {
-                continue;
-            };
-            let persistence = match self.previous[row as usize] {
-                Some(true) => again,
-                Some(false) => 1.0 - again,
-                None => drawn.base_rate,
-            };
-            let arms: [f64; ARMS] = [
-                probability,
-                chance(logits.pooled()),
-                chance(logits.trees),
-                chance(logits.linear),
-                drawn.base_rate,
-                persistence,
-            ];
-            tally.count(&arms, buy);
-            let (own, majority) = (score(probability, buy), score(drawn.base_rate, buy));
-            totals.gains.push((
-                self.walk.rows[row as usize].decision,
-                majority.brier - own.brier,
-                own.accuracy - majority.accuracy,
-            ));
-            totals.forecasts.push(probability);
-            totals.happened.push(buy);
-        }
-        report.scores = tally.scores();
-        totals.tally.add(&tally);
-        totals.effective += report.effective_rows;
-    }
-
-    /// Returns how often an outcome came again among the rows learned from.
-    fn persistence(&self, drawn: &Drawn) -> f64 {
-        let (mut again, mut all) = (0.0, 0.0);
-        for (&row, weight) in drawn.rows.iter().zip(&drawn.weights) {
-            let (Some(before), Some(now)) = (self.previous[row as usize], self.walk.label(row))
-            else {
-                continue;
-            };
-            all += weight;
-            again += if before == now { *weight } else { 0.0 };
-        }
-        if all > 0.0 { again / all } else { 0.5 }
-    }
-
-    fn finish(
-        &self,
-        screening: Screening,
-        folds: Vec<FoldReport>,
-        totals: Totals,
-    ) -> EnsembleReport {
-        let walk = self.walk;
-        let labelled: Vec<u32> = walk
-            .order
-            .iter()
-            .copied()
-            .filter(|row| walk.label(*row).is_some())
-            .collect();
-        let longest = walk.rows.iter().map(|row| row.end - row.decision).max();
-        let block = (2 * longest.unwrap_or(0)).max(1);
-        let gain = |of: &dyn Fn(&(i64, f64, f64)) -> f64| {
-            estimate(&totals.gains, block, self.settings.seed, of)
-        };
-        let predicted: usize = folds.iter().map(|fold| fold.rows).sum();
-        EnsembleReport {
-            rows: walk.rows.len(),
-            instruments: walk.by_instrument(&walk.order).count(),
-            labelled: labelled.len(),
-            ties: walk
-                .rows
-                .iter()
-                .filter(|row| row.target == 0.0 && walk.target == super::Target::Return)
-                .count(),
-            effective_rows: walk.uniqueness(&labelled).iter().sum(),
-            effective_rows_as_one_market: walk.effective_as_one_market(&labelled),
-            first_window_rows: walk.rows.len() - predicted,
-            screening,
-            overall: totals.tally.scores(),
-            scored: totals.tally.rows,
-            scored_effective_rows: totals.effective,
-            brier_gain: gain(&|row| row.1),
-            accuracy_gain: gain(&|row| row.2),
-            block,
-            reliability: match totals.forecasts.is_empty() {
-                true => Vec::new(),
-                false => stats::metrics::reliability(&totals.forecasts, &totals.happened, BINS),
-            },
-            folds,
-        }
-    }
 }
 
 /// What a calibration has seen.
 struct Seen {
     rows: usize,
     through: i64,
-}
-
-fn chance(logit: f64) -> f64 {
-    1.0 / (1.0 + (-logit).exp())
-}
-
-/// Returns the mean gain over rows with the interval of resampled blocks of time. Blocks are added
-/// up first, so that a resample costs as much as there are blocks.
-fn estimate(
-    gains: &[(i64, f64, f64)],
-    length: i64,
-    seed: u64,
-    of: &dyn Fn(&(i64, f64, f64)) -> f64,
-) -> stats::Estimate {
-    let times: Vec<i64> = gains.iter().map(|row| row.0).collect();
-    let blocks = stats::bootstrap::time_blocks(&times, length);
-    let count = blocks.iter().max().map_or(0, |last| last + 1);
-    let mut sums = vec![(0.0, 0.0); count];
-    for (row, block) in gains.iter().zip(blocks) {
-        sums[block].0 += of(row);
-        sums[block].1 += 1.0;
-    }
-    let mean = |blocks: &[usize]| {
-        let (sum, rows) = blocks.iter().fold((0.0, 0.0), |(sum, rows), block| {
-            (sum + sums[*block].0, rows + sums[*block].1)
-        });
-        sum / rows
-    };
-    let numbers: Vec<usize> = (0..count).collect();
-    let mut estimate = stats::bootstrap::estimate(&numbers, REPLICATES, seed, LEVEL, &mean);
-    estimate.n = gains.len();
-    estimate
 }
