@@ -4,6 +4,7 @@
 //! Dimensions: T rows, C hidden, F feed-forward, H query heads, G key/value heads, D head width.
 
 use crate::ModelError;
+use crate::arms::{ArmRows, linear_forward_arms};
 use crate::batch::Batch;
 use crate::decoder::Decoder;
 use crate::linear::{LowRank, linear_forward};
@@ -117,6 +118,8 @@ pub(crate) struct Scratch {
 struct Run<'a> {
     index: usize,
     adapted: Option<Adapted<'a>>,
+    /// The rows of several arms; empty where all rows have the one adapter.
+    arms: &'a [ArmRows<'a>],
     batch: &'a Batch,
     part: Part,
 }
@@ -204,6 +207,16 @@ impl Decoder {
         &self,
         adapted: Option<Adapted<'_>>,
         batch: &Batch,
+        keep: Keep<'_>,
+    ) -> Result<Vec<f32>, ModelError> {
+        self.forward_with(adapted, &[], batch, keep)
+    }
+
+    fn forward_with(
+        &self,
+        adapted: Option<Adapted<'_>>,
+        arms: &[ArmRows<'_>],
+        batch: &Batch,
         mut keep: Keep<'_>,
     ) -> Result<Vec<f32>, ModelError> {
         self.check(batch)?;
@@ -221,6 +234,7 @@ impl Decoder {
             let run = Run {
                 index,
                 adapted,
+                arms,
                 batch,
                 part: Part::Whole,
             };
@@ -264,6 +278,7 @@ impl Decoder {
         let run = Run {
             index,
             adapted: Some(adapted),
+            arms: &[],
             batch,
             part: Part::ForBackward,
         };
@@ -289,6 +304,18 @@ impl Decoder {
         product.resize(t * f, 0.0);
         s.fit(config, t);
         let apply = |projection: Projection, x: &[f32], y: &mut [f32], write: Write| {
+            if !run.arms.is_empty() {
+                let sides: Vec<_> = run
+                    .arms
+                    .iter()
+                    .filter_map(|arm| {
+                        let side = Adapted::plain(arm.lora?).side(run.index, projection)?;
+                        Some((arm.rows.clone(), side))
+                    })
+                    .collect();
+                linear_forward_arms(layer.linear(projection), &sides, x, y, write);
+                return Vec::new();
+            }
             let side = run.adapted.and_then(|a| a.side(run.index, projection));
             linear_forward(layer.linear(projection), side, &batch.row_keys, x, y, write)
         };
@@ -406,6 +433,23 @@ impl Decoder {
     ) -> Result<Vec<f32>, ModelError> {
         inside(|| {
             let x = self.forward(lora.map(Adapted::plain), batch, Keep::Cache(cache))?;
+            Ok(self.row_logits(&x, rows))
+        })
+    }
+
+    /// As [`Self::logits_cached`], each arm's rows with its own adapter.
+    ///
+    /// # Errors
+    /// If a token or position is out of range.
+    pub(crate) fn logits_of_arms(
+        &self,
+        arms: &[ArmRows<'_>],
+        batch: &Batch,
+        cache: &mut KeyValueCache,
+        rows: &[usize],
+    ) -> Result<Vec<f32>, ModelError> {
+        inside(|| {
+            let x = self.forward_with(None, arms, batch, Keep::Cache(cache))?;
             Ok(self.row_logits(&x, rows))
         })
     }

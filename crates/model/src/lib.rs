@@ -4,6 +4,7 @@
 //!
 //! It deliberately holds no training loop, no optimiser and no files of its own.
 
+pub mod arms;
 pub mod backward;
 pub mod batch;
 pub mod chat;
@@ -24,6 +25,7 @@ mod shield;
 pub mod text_error;
 pub mod tokenizer;
 
+pub use arms::Arms;
 pub use backward::Target;
 pub use batch::Batch;
 pub use chat::{ChatMessage, ChatTemplate, TrainingText};

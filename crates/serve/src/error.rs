@@ -51,6 +51,20 @@ pub enum ServeError {
         /// What is wrong with it and what was expected.
         reason: String,
     },
+    /// An entry that must not enter the shadow log.
+    #[error("an entry does not fit the log: {reason}")]
+    Entry {
+        /// What is wrong with it and what was expected.
+        reason: String,
+    },
+    /// The log was begun under another pre-registration.
+    #[error("`{}` states something else: {difference}", path.display())]
+    Preregistered {
+        /// The file.
+        path: PathBuf,
+        /// The first difference.
+        difference: String,
+    },
     /// An arm's decisions do not fit the rows.
     #[error("arm `{arm}`: {reason}")]
     Arm {
@@ -89,8 +103,14 @@ impl ServeError {
             Self::Line { .. } => {
                 Some("move the line to another file and look at it there".to_owned())
             }
+            Self::Preregistered { .. } => Some(
+                "what was laid down is not changed on the way: name another directory with --log, \
+                 or go on as it says"
+                    .to_owned(),
+            ),
             Self::Io { .. }
             | Self::Record { .. }
+            | Self::Entry { .. }
             | Self::Arm { .. }
             | Self::Row { .. }
             | Self::Setting { .. } => None,

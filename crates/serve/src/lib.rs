@@ -7,15 +7,18 @@
 //!   intervals, and words the result without claiming more than it shows.
 //! * [`report`] is `report.json` and the self-contained page made from it.
 //! * [`chart`] holds the small pure functions that draw the page's figures.
+//! * [`shadow`] is the service that lets a challenger decide beside the champion, live or on
+//!   history, and the log it keeps.
 //!
-//! The room does not train, does not run a model and does not read market
-//! data: it is handed decisions and outcomes.
+//! The room does not train and does not run a model: it is handed something that decides.
 
 pub mod chart;
 pub mod class;
 mod error;
 pub mod evaluation;
+mod lines;
 pub mod log;
 pub mod report;
+pub mod shadow;
 
 pub use error::ServeError;

@@ -7,8 +7,6 @@
 //! nothing here edits, sorts or compacts it.
 
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use market::{Instrument, Timestamp};
@@ -16,15 +14,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::class;
 use crate::error::ServeError;
+use crate::lines::{self, LineWriter};
+
+pub use crate::lines::MAX_LINE;
 
 /// Version of the record layout this code writes and reads.
 pub const SCHEMA: u32 = 1;
-/// Longest line that is read, in bytes; a longer one is malformed.
-pub const MAX_LINE: usize = 1 << 20;
 /// How far three probabilities may miss a sum of one.
 const SUM_TOLERANCE: f64 = 1e-6;
-/// The bytes every log starts with.
-const FIRST_BYTES: &str = "{\"schema\":";
 
 /// One decision of one arm.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -111,7 +108,7 @@ impl Record {
     }
 }
 
-fn probability_fault(field: &str, probabilities: &[f64]) -> Option<String> {
+pub(crate) fn probability_fault(field: &str, probabilities: &[f64]) -> Option<String> {
     if let Some(bad) = probabilities.iter().find(|p| !(0.0..=1.0).contains(*p)) {
         return Some(format!("`{field}` holds `{bad}`, expected 0 to 1"));
     }
@@ -121,12 +118,7 @@ fn probability_fault(field: &str, probabilities: &[f64]) -> Option<String> {
 
 /// The one writer of a log; holds the file's lock until dropped.
 #[derive(Debug)]
-pub struct Writer {
-    file: File,
-    path: PathBuf,
-    length: u64,
-    dropped_bytes: u64,
-}
+pub struct Writer(LineWriter);
 
 impl Writer {
     /// Opens or creates the log at `path` for appending.
@@ -139,54 +131,17 @@ impl Writer {
     /// [`ServeError::NotALog`] when the file holds something else (it is left
     /// alone), [`ServeError::Io`] for what the operating system refuses.
     pub fn open(path: &Path) -> Result<Self, ServeError> {
-        let io = |action| io_error(action, path);
-        let is_new = !path.exists();
-        let mut file = OpenOptions::new()
-            .read(true)
-            .append(true)
-            .create(true)
-            .open(path)
-            .map_err(io("open"))?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(ServeError::Locked {
-                    path: path.to_owned(),
-                });
-            }
-            Err(TryLockError::Error(source)) => return Err(io("lock")(source)),
-        }
-        if is_new {
-            sync_directory(path).map_err(io("sync the directory of"))?;
-        }
-        let found = file.metadata().map_err(io("inspect"))?.len();
-        if !starts_like_a_log(&mut file).map_err(io("read"))? {
-            return Err(ServeError::NotALog {
-                path: path.to_owned(),
-                expected: FIRST_BYTES,
-            });
-        }
-        let length = whole_lines_length(&mut file, found).map_err(io("read"))?;
-        if length < found {
-            file.set_len(length).map_err(io("cut the torn tail of"))?;
-            file.sync_all().map_err(io("sync"))?;
-        }
-        Ok(Self {
-            file,
-            path: path.to_owned(),
-            length,
-            dropped_bytes: found - length,
-        })
+        LineWriter::open(path, |file| lines::lock(file, path)).map(Self)
     }
 
     /// Returns how many bytes of a torn tail were cut off on opening.
     pub fn dropped_bytes(&self) -> u64 {
-        self.dropped_bytes
+        self.0.dropped_bytes()
     }
 
     /// Returns the log's path.
     pub fn path(&self) -> &Path {
-        &self.path
+        self.0.path()
     }
 
     /// Appends one record. It is durable after the next [`Writer::sync`].
@@ -211,13 +166,7 @@ impl Writer {
             let reason = format!("{} bytes long, expected at most {MAX_LINE}", line.len());
             return Err(refuse(reason));
         }
-        if let Err(source) = self.file.write_all(&line) {
-            // When even this fails, the tail is repaired by the next `open`.
-            let _ = self.file.set_len(self.length);
-            return Err(io_error("append to", &self.path)(source));
-        }
-        self.length += line.len() as u64;
-        Ok(())
+        self.0.append(&line)
     }
 
     /// Waits until everything appended so far is on the disk.
@@ -225,7 +174,7 @@ impl Writer {
     /// # Errors
     /// [`ServeError::Io`] when the operating system cannot promise that.
     pub fn sync(&mut self) -> Result<(), ServeError> {
-        self.file.sync_data().map_err(io_error("sync", &self.path))
+        self.0.sync()
     }
 }
 
@@ -298,58 +247,35 @@ impl Log {
 /// # Errors
 /// [`ServeError::Io`] when the file cannot be read.
 pub fn read(path: &Path) -> Result<Log, ServeError> {
-    let io = |action| io_error(action, path);
-    let mut reader = BufReader::new(File::open(path).map_err(io("open"))?);
     let mut log = Log::default();
     let mut first_lines = BTreeMap::new();
-    let mut line = 0;
-    let mut bytes = Vec::new();
-    loop {
-        bytes.clear();
-        let taken = (&mut reader)
-            .take(MAX_LINE as u64)
-            .read_until(b'\n', &mut bytes)
-            .map_err(io("read"))?;
-        if taken == 0 {
-            return Ok(log);
-        }
-        line += 1;
-        let parsed = if bytes.last() == Some(&b'\n') {
-            parse(&bytes)
-        } else {
-            let (skipped, ended) = skip_line(&mut reader).map_err(io("read"))?;
-            if !ended {
-                log.torn_bytes = taken as u64 + skipped;
-                return Ok(log);
+    let torn_bytes = lines::read(path, |line, bytes| match bytes.and_then(parse) {
+        Ok(record) => {
+            let key = (
+                record.arm.clone(),
+                record.instrument.clone(),
+                record.decision_time,
+            );
+            let first_line = *first_lines.entry(key).or_insert(line);
+            if first_line != line {
+                log.duplicates.push(Duplicate {
+                    line,
+                    first_line,
+                    arm: record.arm.clone(),
+                    instrument: record.instrument.clone(),
+                    decision_time: record.decision_time,
+                });
             }
-            Err(format!("longer than {MAX_LINE} bytes"))
-        };
-        match parsed {
-            Ok(record) => {
-                let key = (
-                    record.arm.clone(),
-                    record.instrument.clone(),
-                    record.decision_time,
-                );
-                let first_line = *first_lines.entry(key).or_insert(line);
-                if first_line != line {
-                    log.duplicates.push(Duplicate {
-                        line,
-                        first_line,
-                        arm: record.arm.clone(),
-                        instrument: record.instrument.clone(),
-                        decision_time: record.decision_time,
-                    });
-                }
-                log.records.push(record);
-            }
-            Err(reason) => log.malformed.push(Malformed {
-                path: path.to_owned(),
-                line,
-                reason,
-            }),
+            log.records.push(record);
         }
-    }
+        Err(reason) => log.malformed.push(Malformed {
+            path: path.to_owned(),
+            line,
+            reason,
+        }),
+    })?;
+    log.torn_bytes = torn_bytes;
+    Ok(log)
 }
 
 /// Parses one line; the schema is judged before the fields.
@@ -368,68 +294,6 @@ fn parse(line: &[u8]) -> Result<Record, String> {
     match record.fault() {
         Some(reason) => Err(reason),
         None => Ok(record),
-    }
-}
-
-/// Skips to behind the next line feed; returns the bytes skipped and whether there was one.
-fn skip_line(reader: &mut impl BufRead) -> std::io::Result<(u64, bool)> {
-    let mut skipped = 0;
-    loop {
-        let buffer = reader.fill_buf()?;
-        if buffer.is_empty() {
-            return Ok((skipped, false));
-        }
-        let feed = buffer.iter().position(|&byte| byte == b'\n');
-        let used = feed.map_or(buffer.len(), |at| at + 1);
-        reader.consume(used);
-        skipped += used as u64;
-        if feed.is_some() {
-            return Ok((skipped, true));
-        }
-    }
-}
-
-/// Whether the file is empty, or its first bytes are those of a (cut off) record.
-fn starts_like_a_log(file: &mut File) -> std::io::Result<bool> {
-    let mut head = Vec::new();
-    file.seek(SeekFrom::Start(0))?;
-    file.take(FIRST_BYTES.len() as u64).read_to_end(&mut head)?;
-    Ok(FIRST_BYTES.as_bytes().starts_with(&head))
-}
-
-/// Returns the length up to and including the last line feed.
-fn whole_lines_length(file: &mut File, length: u64) -> std::io::Result<u64> {
-    const CHUNK: u64 = 64 * 1024;
-    let mut chunk = Vec::new();
-    let mut end = length;
-    while end > 0 {
-        let start = end.saturating_sub(CHUNK);
-        file.seek(SeekFrom::Start(start))?;
-        chunk.clear();
-        (&mut *file).take(end - start).read_to_end(&mut chunk)?;
-        if let Some(at) = chunk.iter().rposition(|&byte| byte == b'\n') {
-            return Ok(start + at as u64 + 1);
-        }
-        end = start;
-    }
-    Ok(0)
-}
-
-/// Makes a new file's name durable.
-fn sync_directory(path: &Path) -> std::io::Result<()> {
-    if cfg!(unix) {
-        let parent = path.parent().filter(|p| !p.as_os_str().is_empty());
-        File::open(parent.unwrap_or(Path::new(".")))?.sync_all()?;
-    }
-    Ok(())
-}
-
-fn io_error(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> ServeError {
-    let path = path.to_owned();
-    move |source| ServeError::Io {
-        action,
-        path,
-        source,
     }
 }
 

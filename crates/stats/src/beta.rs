@@ -288,7 +288,7 @@ mod tests {
     #[test]
     #[should_panic(expected = "5 wins of 3 trials")]
     fn more_wins_than_trials_are_refused() {
-        JEFFREYS.after(5.0, 3.0);
+        let _ = JEFFREYS.after(5.0, 3.0);
     }
 
     proptest! {

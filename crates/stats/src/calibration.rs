@@ -118,6 +118,37 @@ pub fn fit_weighted(
     })
 }
 
+/// Returns the calibration of [`fit`] with the temperature alone: every bias
+/// stays 0, so that no decision changes, only how sure it is (Guo et al. 2017,
+/// section 4.2).
+///
+/// # Errors
+/// See [`fit_weighted`].
+pub fn fit_temperature(logits: &[Vec<f64>], y: &[usize], l2: f64) -> Result<Scaling, StatsError> {
+    let k = check_matrix("logits", logits)?;
+    check_classes(logits.len(), y, k)?;
+    check_penalty(l2)?;
+    let rows: Vec<f64> = logits.iter().flat_map(|row| centred(row)).collect();
+    let data = Data {
+        rows: &rows,
+        y,
+        weights: &vec![1.0; logits.len()],
+        k,
+        l2,
+    };
+    let mut start = vec![0.0; k + 1];
+    start[0] = 1.0;
+    let solution = minimise(start, GRADIENT_TOLERANCE, |theta, g| {
+        let loss = data.loss(theta, g);
+        g[1..].fill(0.0);
+        loss
+    })?;
+    Ok(Scaling {
+        temperature: 1.0 / solution[0].max(1.0 / MAX_TEMPERATURE),
+        bias: vec![0.0; k],
+    })
+}
+
 fn centred(row: &[f64]) -> impl Iterator<Item = f64> {
     let mean = row.iter().sum::<f64>() / row.len() as f64;
     row.iter().map(move |z| z - mean)
@@ -228,6 +259,23 @@ mod tests {
         assert_eq!(scaling.temperature, MAX_TEMPERATURE);
         let share = y.iter().filter(|&&c| c == 0).count() as f64 / y.len() as f64;
         assert!((scaling.apply(&[0.0; 3])[0] - share).abs() < 0.01);
+    }
+
+    #[test]
+    fn a_temperature_alone_changes_no_decision() {
+        let (rows, y) = drawn(5_000, 2.0, &[0.4, 0.0, -0.4], 6);
+        let scaling = fit_temperature(&rows, &y, 1e-3).unwrap();
+        assert_eq!(scaling.bias, vec![0.0; 3]);
+        assert!((scaling.temperature - 2.0).abs() < 0.2, "{scaling:?}");
+        for row in &rows {
+            assert_eq!(crate::argmax(&scaling.apply(row)), crate::argmax(row));
+        }
+        let inverted: Vec<Vec<f64>> = rows
+            .iter()
+            .map(|row| row.iter().map(|z| -z).collect())
+            .collect();
+        let ignored = fit_temperature(&inverted, &y, 1.0).unwrap();
+        assert_eq!(ignored.temperature, MAX_TEMPERATURE);
     }
 
     #[test]

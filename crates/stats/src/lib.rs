@@ -12,20 +12,32 @@
 //! no global random generator: seeds are arguments.
 
 pub mod beta;
+pub mod betting;
 pub mod bootstrap;
 pub mod calibration;
+pub mod comparison;
 pub mod conformal;
+pub mod cross_validation;
+pub mod e_value;
 mod error;
 pub mod isotonic;
 pub mod kelly;
+pub mod ledger;
 pub mod logistic;
+pub mod mcnemar;
 pub mod metrics;
 pub mod normal;
 mod optimise;
+pub mod overfitting;
+pub mod plan_rule;
+pub mod reliability;
+pub mod sharpe;
 pub mod split;
 pub mod stationary;
+pub mod superior;
 mod summary;
 pub mod uniqueness;
+pub mod world;
 
 pub use error::StatsError;
 pub use summary::{Estimate, Interval, argmax, quantile_sorted, softmax};

@@ -1,6 +1,7 @@
 //! Tests of the decision log: torn tails, two writers, malformed lines.
 
 use super::*;
+use crate::lines::FIRST_BYTES;
 use proptest::prelude::*;
 
 fn record(hour: i64) -> Record {
