@@ -6,8 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::command::{
-    check, data_inspect, dataset_build, dataset_verify, estimate, evaluate, export, features,
-    formulas, init, quickstart, report, train_dpo, train_sft,
+    audit, check, data_inspect, dataset_build, dataset_verify, estimate, evaluate, export, features, formulas, init, quickstart, report, train_dpo, train_sft,
 };
 use crate::exit;
 
@@ -73,6 +72,7 @@ pub(crate) enum Command {
     /// Make training examples
     #[command(subcommand)]
     Dataset(Dataset),
+    Audit(audit::Typed),
     /// Train an adapter
     #[command(subcommand)]
     Train(Train),

@@ -248,6 +248,7 @@ fn of_dataset(error: &DatasetError) -> Exit {
         | DatasetError::Template { .. }
         | DatasetError::NotADataset { .. } => Exit::Usage,
         DatasetError::Interrupted => Exit::Interrupted,
+        DatasetError::LeakFound { .. } => Exit::Refused,
         DatasetError::Io { action, .. } if writes(action) => Exit::Storage,
         _ => Exit::Data,
     }

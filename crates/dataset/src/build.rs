@@ -79,7 +79,23 @@ pub fn build(
     progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
 ) -> Result<Dataset, DatasetError> {
     settings.validate()?;
-    let templates = Templates::load(settings)?;
+    with_templates(
+        settings,
+        Templates::load(settings)?,
+        inputs,
+        sentiment,
+        progress,
+    )
+}
+
+/// Does what [`build`] does with templates that are parsed already.
+pub(crate) fn with_templates(
+    settings: &DatasetSettings,
+    templates: Templates,
+    inputs: &[Bars],
+    sentiment: Option<&FearGreed>,
+    progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+) -> Result<Dataset, DatasetError> {
     let (inputs, mut warnings) = check_inputs(settings, inputs)?;
 
     let mut series = Vec::with_capacity(inputs.len());
@@ -458,11 +474,12 @@ fn datasheet(
         instruments,
         warnings,
         files: BTreeMap::new(),
+        audit: None,
     }
 }
 
 /// Returns a digest of the bars' values, whatever file they came from.
-fn bars_sha256(bars: &Bars) -> String {
+pub(crate) fn bars_sha256(bars: &Bars) -> String {
     let mut digest = Sha256::new();
     let name = format!("{} {} {}\n", bars.instrument, bars.timeframe, bars.len());
     digest.update(name);

@@ -46,6 +46,15 @@ pub fn numbers(text: &str) -> Vec<&str> {
     numbers
 }
 
+/// Where a number of an answer has to be found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// Among the facts and in the prompt.
+    Both,
+    /// Among the facts or in the prompt.
+    Either,
+}
+
 /// Checks that every number of an answer is the number of a fact, in the same form, and stands in
 /// the prompt.
 ///
@@ -55,6 +64,26 @@ pub fn numbers(text: &str) -> Vec<&str> {
 /// # Errors
 /// [`DatasetError::UnknownNumber`] with the example's id for the first that is not.
 pub fn check(id: &str, answer: &str, prompt: &str, facts: &Facts) -> Result<(), DatasetError> {
+    match unknown(answer, prompt, facts, Source::Both) {
+        None => Ok(()),
+        Some(number) => Err(DatasetError::UnknownNumber {
+            id: id.to_owned(),
+            number: number.to_owned(),
+        }),
+    }
+}
+
+/// Returns the first number of an answer that does not have its source.
+pub(crate) fn unknown<'a>(
+    answer: &'a str,
+    prompt: &str,
+    facts: &Facts,
+    source: Source,
+) -> Option<&'a str> {
+    let stated = numbers(answer);
+    if stated.is_empty() {
+        return None;
+    }
     let mut known: BTreeSet<&str> = facts
         .values()
         .flat_map(|fact| numbers(&fact.text))
@@ -62,15 +91,10 @@ pub fn check(id: &str, answer: &str, prompt: &str, facts: &Facts) -> Result<(), 
     let named = NAMES.iter().filter(|(fact, _)| facts.contains_key(*fact));
     known.extend(named.map(|(_, number)| *number));
     let shown: BTreeSet<&str> = numbers(prompt).into_iter().collect();
-    for number in numbers(answer) {
-        if !(known.contains(number) && shown.contains(number)) {
-            return Err(DatasetError::UnknownNumber {
-                id: id.to_owned(),
-                number: number.to_owned(),
-            });
-        }
-    }
-    Ok(())
+    stated.into_iter().find(|number| match source {
+        Source::Both => !(known.contains(number) && shown.contains(number)),
+        Source::Either => !(known.contains(number) || shown.contains(number)),
+    })
 }
 
 #[cfg(test)]

@@ -44,6 +44,10 @@ pub struct Datasheet {
     pub warnings: Vec<String>,
     /// The files of a written data set by name; empty before it is written.
     pub files: BTreeMap<String, FileSheet>,
+    /// What the leak audit said: counts of its checks, or `skipped`. None for data sets of versions
+    /// that did not audit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audit: Option<String>,
 }
 
 /// Examples by part.
@@ -263,6 +267,9 @@ impl Datasheet {
                 sheet.gaps,
                 sheet.missing_bars
             )?;
+        }
+        if let Some(audit) = &self.audit {
+            writeln!(page, "\n## Leak audit\n\naudit: {audit}")?;
         }
         writeln!(page, "\n## Warnings\n")?;
         if self.warnings.is_empty() {

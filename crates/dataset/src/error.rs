@@ -211,6 +211,20 @@ pub enum DatasetError {
         /// The longest horizon of the targets.
         horizon: usize,
     },
+    /// The audit found that something from after a decision reaches what is read or taught.
+    #[error("the audit found a fault: {found}; nothing was written")]
+    LeakFound {
+        /// The red checks, each with its first finding.
+        found: String,
+    },
+    /// Bars do not fit the records that are to be audited.
+    #[error("bars of `{instrument}`: {reason}")]
+    AuditBars {
+        /// The instrument.
+        instrument: String,
+        /// What is wrong.
+        reason: String,
+    },
     /// The work was stopped from outside; nothing was written.
     #[error("stopped; nothing was written")]
     Stopped,
@@ -265,6 +279,14 @@ impl DatasetError {
                 "the prompt template has to show some facts with their words, such as \
                  `{{ rsi.text }} ({{ rsi.zone }})`"
                     .to_owned()
+            }
+            Self::LeakFound { .. } => {
+                "see docs/audit.md for what each check looks at; a build with --no-audit shows the \
+                 data set, which then says that it was not audited"
+                    .to_owned()
+            }
+            Self::AuditBars { .. } => {
+                "name the candles that the records were made from with --data or --bars".to_owned()
             }
             Self::TooFewBars { .. } => {
                 "give a longer history, fewer horizons, or features with shorter windows".to_owned()

@@ -10,6 +10,7 @@
 //! can be predicted; `stats` and `serve` do.
 
 mod as_of;
+pub mod audit;
 mod balance;
 pub mod bridge;
 mod build;
@@ -49,7 +50,7 @@ pub use pairs::{PreferencePair, read_pairs};
 pub use prompt::render_prompt;
 pub use series::Series;
 pub use settings::{DatasetSettings, LabelRule, SplitFractions};
-pub use store::{Manifest, read_manifest};
+pub use store::{Audited, Manifest, read_manifest};
 pub use templates::Templates;
 
 /// Examples in three parts, with what they were made by.

@@ -5,6 +5,7 @@
 //! validation.jsonl    test.jsonl
 //! datasheet.json      datasheet.md
 //! templates/          the templates it was made with
+//! audit.json          audit.html, where it was audited
 //! manifest.json       schema, settings, sha256 of inputs and of every other file
 //! ```
 
@@ -16,6 +17,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::audit::AuditReport;
 use crate::datasheet::{FileSheet, SCHEMA};
 use crate::{Dataset, DatasetError, DatasetSettings, Datasheet, Example, Split, Templates, hex};
 
@@ -24,6 +26,8 @@ const DATASHEET: &str = "datasheet.json";
 const DATASHEET_PAGE: &str = "datasheet.md";
 const PROMPT: &str = "templates/prompt.jinja";
 const COMPLETIONS: &str = "templates/completions.toml";
+const AUDIT: &str = "audit.json";
+const AUDIT_PAGE: &str = "audit.html";
 /// What a manifest of this kind says it is.
 const KIND: &str = "foretune-dataset";
 /// An example longer than this is not one, bytes.
@@ -47,6 +51,36 @@ pub struct Manifest {
     pub inputs: BTreeMap<String, String>,
     /// Every other file by its path in the directory.
     pub files: BTreeMap<String, FileSheet>,
+    /// What the leak audit said, as in [`Datasheet::audit`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audit: Option<String>,
+}
+
+/// Whether a data set that is written was audited.
+#[derive(Debug, Clone, Copy)]
+pub enum Audited<'a> {
+    /// Nothing is said about it: for parts of a library that write data sets on the way.
+    Unsaid,
+    /// It was left out on purpose, which the data set says of itself.
+    Skipped,
+    /// It was made; no check is red.
+    Made {
+        /// The report; its times are left out.
+        report: &'a AuditReport,
+        /// The report as a page.
+        page: &'a str,
+    },
+}
+
+impl Audited<'_> {
+    /// Returns what the datasheet and the manifest say.
+    fn words(&self) -> Option<String> {
+        match self {
+            Self::Unsaid => None,
+            Self::Skipped => Some("skipped".to_owned()),
+            Self::Made { report, .. } => Some(report.summary()),
+        }
+    }
 }
 
 impl Dataset {
@@ -59,6 +93,23 @@ impl Dataset {
     /// [`DatasetError::NotADataset`] if something else is there, [`DatasetError::Io`] if the disk
     /// fails or is full; then nothing new is left behind.
     pub fn write(&self, directory: &Path) -> Result<Manifest, DatasetError> {
+        self.write_audited(directory, Audited::Unsaid)
+    }
+
+    /// Does what [`Dataset::write`] does, and adds what the audit said: `audit.json` and
+    /// `audit.html`, or that it was skipped.
+    ///
+    /// # Errors
+    /// As [`Dataset::write`]; [`DatasetError::LeakFound`] for a report with a red check, of which
+    /// nothing is written.
+    pub fn write_audited(
+        &self,
+        directory: &Path,
+        audited: Audited<'_>,
+    ) -> Result<Manifest, DatasetError> {
+        if let Audited::Made { report, .. } = audited {
+            report.refuse_red()?;
+        }
         let previous = check_target(directory)?;
         let parent = match directory.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -70,14 +121,18 @@ impl Dataset {
             .tempdir_in(parent)
             .map_err(DatasetError::io("create a directory in", parent))?;
         let fresh = staging.path().join("new");
-        let manifest = self.write_files(&fresh)?;
+        let manifest = self.write_files(&fresh, audited)?;
         sync_directory(&fresh)?;
         put_in_place(staging, &fresh, directory, previous)?;
         sync_directory(parent)?;
         Ok(manifest)
     }
 
-    fn write_files(&self, directory: &Path) -> Result<Manifest, DatasetError> {
+    fn write_files(
+        &self,
+        directory: &Path,
+        audited: Audited<'_>,
+    ) -> Result<Manifest, DatasetError> {
         let templates = directory.join("templates");
         fs::create_dir_all(&templates).map_err(DatasetError::io("create", &templates))?;
         let mut files = BTreeMap::new();
@@ -97,6 +152,7 @@ impl Dataset {
 
         let datasheet = Datasheet {
             files: files.clone(),
+            audit: audited.words(),
             ..self.datasheet.clone()
         };
         let mut document = |name: &str, text: &str| {
@@ -106,6 +162,11 @@ impl Dataset {
         };
         document(DATASHEET, &json(&directory.join(DATASHEET), &datasheet)?)?;
         document(DATASHEET_PAGE, &datasheet.markdown())?;
+        if let Audited::Made { report, page } = audited {
+            let path = directory.join(AUDIT);
+            document(AUDIT, &json(&path, &report.without_times())?)?;
+            document(AUDIT_PAGE, page)?;
+        }
 
         let inputs = datasheet
             .instruments
@@ -118,6 +179,7 @@ impl Dataset {
             settings: self.settings.clone(),
             inputs: inputs.collect(),
             files,
+            audit: datasheet.audit,
         };
         let path = directory.join(MANIFEST);
         write_document(&path, &json(&path, &manifest)?)?;

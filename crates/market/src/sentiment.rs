@@ -83,6 +83,31 @@ impl FearGreed {
         })
     }
 
+    /// Returns the readings known at `time`, those whose stamp plus `publication_lag` is not after
+    /// it; both in milliseconds.
+    #[must_use]
+    pub fn known_by(&self, time: i64, publication_lag: i64) -> Self {
+        let lag = publication_lag.max(0);
+        let known = |day: &&Day| day.time.saturating_add(lag) <= time;
+        Self {
+            days: self.days.iter().filter(known).cloned().collect(),
+        }
+    }
+
+    /// Returns readings of which those not yet known at `time` are turned upside down, 100 less the
+    /// value: what an audit puts in the place of the future.
+    #[must_use]
+    pub fn mirrored_after(&self, time: i64, publication_lag: i64) -> Self {
+        let lag = publication_lag.max(0);
+        let mut readings = self.clone();
+        for day in &mut readings.days {
+            if day.time.saturating_add(lag) > time {
+                day.value = 100_u8.saturating_sub(day.value);
+            }
+        }
+        readings
+    }
+
     fn new(path: &Path, mut days: Vec<(String, Day)>) -> Result<Self, MarketError> {
         if days.is_empty() {
             return Err(MarketError::Empty {
@@ -302,6 +327,18 @@ mod tests {
         assert_eq!(last.to_string(), "2018-02-04T00:00:00Z");
         let by_date = csv("value,value_classification,date\n30,Fear,2018-02-01\n").unwrap();
         assert_eq!(by_date.as_of(FIRST, 0).unwrap().value, 30);
+    }
+
+    #[test]
+    fn what_is_not_known_yet_is_left_out_or_mirrored() {
+        let index = csv(TWO_DAYS).unwrap();
+        let lag = 6 * HOUR;
+        assert!(index.known_by(FIRST + lag - 1, lag).is_empty());
+        assert_eq!(index.known_by(FIRST + lag, lag).len(), 1);
+        let other = index.mirrored_after(FIRST + lag, lag);
+        let value = |index: &FearGreed, time| index.as_of(time, 0).unwrap().value;
+        assert_eq!(value(&other, FIRST), 30);
+        assert_eq!(value(&other, i64::MAX), 76);
     }
 
     #[test]

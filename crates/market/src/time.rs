@@ -14,7 +14,8 @@ use crate::MarketError;
 ///
 /// Displayed and serialised as RFC 3339, `2019-03-01T12:00:00Z`, with milliseconds only where they
 /// are not zero. A value beyond the calendar's range (some 260,000 years) is displayed as `<n>ms`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// The default is the epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Timestamp(pub i64);
 
 impl Timestamp {

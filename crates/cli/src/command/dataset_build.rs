@@ -10,7 +10,8 @@ use serde_json::json;
 
 use crate::arguments::Global;
 use crate::flow::bridge::{self, Origin};
-use crate::flow::examples::{self, Built, WorldName};
+use crate::flow;
+use crate::flow::examples::{self, Auditing, Built, WorldName};
 use crate::output::Printed;
 use crate::settings::Settings;
 use crate::{files, run};
@@ -18,8 +19,9 @@ use crate::{files, run};
 /// Build leak-free training, validation and test examples from candles
 ///
 /// Labels are outcomes over the horizon; the parts are contiguous in time,
-/// purged and embargoed; only the training part is balanced. The directory is
-/// written whole or not at all and replaces an older data set of that name.
+/// purged and embargoed; only the training part is balanced. What was built is
+/// audited for leaks, and a leak ends the build with exit code 5. The directory
+/// is written whole or not at all and replaces an older data set of that name.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Writes:
@@ -27,6 +29,7 @@ Writes:
   validation.jsonl, test.jsonl   later in time, in their natural mix
   datasheet.md, datasheet.json   counts, effective sizes, class mix, spans
   templates/                     the templates used
+  audit.json, audit.html         what the leak audit tried and found
   manifest.json                  settings and sha256 of inputs and outputs
   world.json, candles/           with --world: the truth, and the candles made
 
@@ -48,6 +51,9 @@ pub(crate) struct Typed {
     /// Package of features to build a forex bridge from: PAIR/train.parquet
     #[arg(long, value_name = "DIR", conflicts_with_all = ["world", "fear_greed"])]
     package: Option<PathBuf>,
+    /// Leave the leak audit out; the data set then says that it was skipped
+    #[arg(long)]
+    no_audit: bool,
     /// Where the candles come from.
     #[command(flatten)]
     input: Input,
@@ -111,20 +117,27 @@ pub(crate) fn run(typed: &Typed, global: &Global) -> anyhow::Result<Printed> {
         return run_bridge(typed, &settings, &origin);
     }
     refuse_unfit(&typed.out)?;
-    let built = examples::build(&settings, typed.input.world(), &typed.out)?;
+    let auditing = if typed.no_audit {
+        Auditing::Skipped
+    } else {
+        Auditing::Made
+    };
+    let built = examples::build(&settings, typed.input.world(), &typed.out, auditing)?;
     let Built {
         dataset,
         notes,
         world,
-        ..
+        audit,
     } = &built;
     let data = json!({
         "directory": typed.out,
         "datasheet": dataset.datasheet,
         "world": world,
         "notes": notes,
+        "audit": audit,
     });
     let mut text = summary(&dataset.datasheet);
+    let _ = writeln!(text, "{}", flow::audit::line(audit.as_ref()));
     let _ = write!(text, "written to {}", typed.out.display());
     Ok(Printed::new(data, text))
 }

@@ -1,6 +1,7 @@
 //! One file per command. Each has the arguments as typed and a `run` that
 //! validates them, calls the libraries and returns what is to be printed.
 
+pub(crate) mod audit;
 pub(crate) mod check;
 pub(crate) mod data_inspect;
 pub(crate) mod dataset_build;
@@ -33,6 +34,7 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<Printed> {
         Command::Formulas(typed) => formulas::run(&typed, global),
         Command::Dataset(Dataset::Build(typed)) => dataset_build::run(&typed, global),
         Command::Dataset(Dataset::Verify(typed)) => dataset_verify::run(&typed, global),
+        Command::Audit(typed) => audit::run(&typed, global),
         Command::Train(Train::Sft(typed)) => train_sft::run(&typed, global),
         Command::Train(Train::Dpo(typed)) => train_dpo::run(&typed, global),
         Command::Export(typed) => export::run(&typed, global),

@@ -16,9 +16,9 @@ use crate::arguments::Global;
 use crate::exit::{Exit, Report, Stop};
 use crate::flow::corpus::Corpus;
 use crate::flow::evaluation::{self, Evaluated, Input};
-use crate::flow::examples::WorldName;
+use crate::flow::examples::{Auditing, WorldName};
 use crate::flow::llama::Outcome;
-use crate::flow::{base, data, examples, training};
+use crate::flow::{audit, base, data, examples, training};
 use crate::output::Printed;
 use crate::progress::spoken;
 use crate::run::{self, Run};
@@ -159,8 +159,10 @@ fn flow(
     steps.begin()?;
     run::make_room(out, typed.resume)?;
     let folder = out.join("dataset");
-    let built = examples::build(settings, typed.candles.world(), &folder)?;
+    let world = typed.candles.world();
+    let built = examples::build(settings, world, &folder, Auditing::Made)?;
     indent(&dataset_build::summary(&built.dataset.datasheet));
+    indent(&audit::line(built.audit.as_ref()));
     steps.end();
 
     steps.begin()?;

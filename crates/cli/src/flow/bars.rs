@@ -155,7 +155,11 @@ fn choose(
     Ok(chosen.into_values().collect())
 }
 
-fn read(path: &Path) -> anyhow::Result<Bars> {
+/// Reads the bars of one file, by its ending.
+///
+/// # Errors
+/// On a faulty file.
+pub(crate) fn read(path: &Path) -> anyhow::Result<Bars> {
     let feather = path.extension().is_some_and(|ending| ending == "feather");
     Ok(if feather {
         freqtrade::read(path)?

@@ -5,11 +5,12 @@ use std::path::Path;
 
 use anyhow::Context;
 use clap::ValueEnum;
-use dataset::{Dataset, DatasetError, Stage, world};
+use dataset::audit::{AuditReport, AuditSettings};
+use dataset::{Audited, Dataset, DatasetError, Stage, world};
 use market::freqtrade::{self, CandleKind};
 use serde::{Deserialize, Serialize};
 
-use super::data;
+use super::{audit, data};
 use crate::exit::{Exit, Stop};
 use crate::progress::Progress;
 use crate::settings::Settings;
@@ -61,16 +62,29 @@ pub(crate) struct Built {
     pub(crate) world: Option<World>,
     /// Choices made for the user.
     pub(crate) notes: Vec<String>,
+    /// What the audit said; none where it was left out.
+    pub(crate) audit: Option<AuditReport>,
 }
 
-/// Builds a data set and writes it to `out`.
+/// Whether a build audits what it made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Auditing {
+    /// It does; a red check ends it with nothing written.
+    Made,
+    /// It does not, and the data set says so.
+    Skipped,
+}
+
+/// Builds a data set, audits it and writes it to `out`.
 ///
 /// # Errors
-/// As the readers and [`dataset::build`]; on Ctrl-C nothing is left behind.
+/// As the readers and [`dataset::build`], and for a red check of the audit; then, and on Ctrl-C,
+/// nothing is left behind.
 pub(crate) fn build(
     settings: &Settings,
     world: Option<(WorldName, usize)>,
     out: &Path,
+    auditing: Auditing,
 ) -> anyhow::Result<Built> {
     let Some((name, blocks)) = world else {
         let candles = data::load(settings)?;
@@ -81,11 +95,13 @@ pub(crate) fn build(
         for warning in &dataset.datasheet.warnings {
             output::warn(warning);
         }
-        dataset.write(out)?;
+        let sentiment = candles.sentiment.as_ref();
+        let audit = write(&dataset, &candles.bars, sentiment, out, auditing)?;
         return Ok(Built {
             dataset,
             world: None,
             notes: candles.notes,
+            audit,
         });
     };
     let note = format!(
@@ -106,7 +122,7 @@ pub(crate) fn build(
         ..made.settings
     };
     let dataset = render(&chosen, &made.bars, None)?;
-    dataset.write(out)?;
+    let audit = write(&dataset, &made.bars, None, out, auditing)?;
     let folder = out.join("candles");
     for bars in &made.bars {
         let path = freqtrade::path_in(&folder, &bars.instrument, bars.timeframe, &CandleKind::Spot);
@@ -123,7 +139,32 @@ pub(crate) fn build(
         dataset,
         world: Some(world),
         notes: vec![note],
+        audit,
     })
+}
+
+/// Audits a data set and writes it, with what the audit said.
+fn write(
+    dataset: &Dataset,
+    bars: &[market::Bars],
+    sentiment: Option<&market::sentiment::FearGreed>,
+    out: &Path,
+    auditing: Auditing,
+) -> anyhow::Result<Option<AuditReport>> {
+    if auditing == Auditing::Skipped {
+        output::warn("audit: skipped, and the data set says so");
+        dataset.write_audited(out, Audited::Skipped)?;
+        return Ok(None);
+    }
+    let settings = AuditSettings::quick(dataset.settings.seed);
+    let report = audit::of_dataset(dataset, bars, sentiment, &settings)?;
+    let page = audit::page(&report.without_times())?;
+    let made = Audited::Made {
+        report: &report,
+        page: &page,
+    };
+    dataset.write_audited(out, made)?;
+    Ok(Some(report))
 }
 
 /// Reads a data set and, for a synthetic world, its truth.

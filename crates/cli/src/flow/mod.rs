@@ -2,6 +2,7 @@
 //! the person watching needs to know goes through `progress` and `output`.
 
 pub(crate) mod arms;
+pub(crate) mod audit;
 pub(crate) mod bars;
 pub(crate) mod base;
 pub(crate) mod bridge;

@@ -1,6 +1,7 @@
 //! The room as a whole: one binary, so that it links once.
 #![expect(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
 
+mod audit;
 mod build;
 mod common;
 mod leaks;

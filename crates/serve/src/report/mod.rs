@@ -5,6 +5,7 @@
 //! read. [`html`] turns both into one self-contained page. Nothing here
 //! computes a score: scores come from [`crate::evaluation`].
 
+pub mod audit;
 mod figures;
 mod page;
 mod prose;
