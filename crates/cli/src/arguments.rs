@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::command::{
-    audit, check, data_inspect, dataset_build, dataset_verify, estimate, evaluate, export, features, formulas, init, quickstart, report, train_dpo, train_sft,
+    audit, check, data_inspect, dataset_build, dataset_verify, estimate, evaluate, export, features, formulas, import, init, pack, quickstart, report, train_dpo, train_sft,
 };
 use crate::exit;
 
@@ -79,6 +79,9 @@ pub(crate) enum Command {
     /// Write a trained adapter for other programs
     #[command(subcommand)]
     Export(export::Typed),
+    Pack(pack::Typed),
+    Unpack(pack::Unpack),
+    Import(import::Typed),
     Check(check::Typed),
     Evaluate(evaluate::Typed),
     Report(report::Typed),

@@ -20,6 +20,7 @@ use std::io;
 use std::process::ExitCode;
 
 use dataset::DatasetError;
+use dataset::archive::ArchiveError;
 use formula::FormulaError;
 use market::MarketError;
 use model::{ModelError, TextError};
@@ -250,6 +251,16 @@ fn of_dataset(error: &DatasetError) -> Exit {
         DatasetError::Interrupted => Exit::Interrupted,
         DatasetError::LeakFound { .. } => Exit::Refused,
         DatasetError::Io { action, .. } if writes(action) => Exit::Storage,
+        DatasetError::Archive(error) => of_archive(error),
+        _ => Exit::Data,
+    }
+}
+
+fn of_archive(error: &ArchiveError) -> Exit {
+    match error {
+        ArchiveError::Occupied { .. } => Exit::Usage,
+        ArchiveError::Interrupted => Exit::Interrupted,
+        ArchiveError::Io { action, .. } if writes(action) => Exit::Storage,
         _ => Exit::Data,
     }
 }

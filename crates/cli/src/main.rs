@@ -17,6 +17,7 @@ mod memory;
 mod output;
 mod progress;
 mod python;
+mod recipe;
 mod run;
 mod settings;
 

@@ -228,6 +228,9 @@ pub enum DatasetError {
     /// The work was stopped from outside; nothing was written.
     #[error("stopped; nothing was written")]
     Stopped,
+    /// A bundle is not usable.
+    #[error(transparent)]
+    Archive(#[from] crate::archive::ArchiveError),
     /// The bars are not usable.
     #[error(transparent)]
     Market(#[from] MarketError),
@@ -295,6 +298,7 @@ impl DatasetError {
             Self::Altered { .. } | Self::Manifest { .. } | Self::Line { .. } => {
                 "build it again with `foretune dataset build`".to_owned()
             }
+            Self::Archive(error) => return error.hint(),
             Self::Market(error) => return error.hint(),
             Self::Formula(error) => return error.hint(),
             Self::Stats(error) => return error.hint(),

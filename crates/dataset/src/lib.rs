@@ -9,6 +9,7 @@
 //! This room trains nothing, fetches nothing and reads no clock. It does not judge whether a label
 //! can be predicted; `stats` and `serve` do.
 
+pub mod archive;
 mod as_of;
 pub mod audit;
 mod balance;

@@ -29,6 +29,7 @@ pub use dpo::{DpoEvent, DpoRecord, DpoSettings, DpoSummary, Pair, Reference, dpo
 pub use error::TrainError;
 pub use log::METRICS_NAME;
 pub use optimizer::Optimizer;
+pub use order::order;
 pub use reference::REFERENCE_NAME;
 pub use run::RunFiles;
 pub use schedule::Schedule;

@@ -3,6 +3,17 @@
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+/// Returns the examples of the first `seen` positions of a training over `len` examples, counted
+/// over all epochs: what [`crate::sft`] and [`crate::dpo`](fn@crate::dpo) see, for whoever has to
+/// repeat it elsewhere. Empty without examples.
+pub fn order(len: usize, seed: u64, seen: usize) -> Vec<usize> {
+    if len == 0 {
+        return Vec::new();
+    }
+    let mut order = Order::new(len, seed);
+    (0..seen).map(|position| order.at(position)).collect()
+}
+
 /// The order in which examples are seen: every epoch a fresh seeded permutation.
 pub(crate) struct Order {
     len: usize,
@@ -44,5 +55,25 @@ impl Order {
             let j = (rng.next_u64() % bound) as usize;
             self.permutation.swap(i, j);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::order;
+
+    #[test]
+    fn every_epoch_is_another_permutation() {
+        let seen = order(10, 3, 25);
+        let sorted = |range: std::ops::Range<usize>| {
+            let mut part = seen[range].to_vec();
+            part.sort_unstable();
+            part
+        };
+        assert_eq!(sorted(0..10), (0..10).collect::<Vec<_>>());
+        assert_eq!(sorted(10..20), (0..10).collect::<Vec<_>>());
+        assert_ne!(seen[..10], seen[10..20]);
+        assert_ne!(seen[..10], order(10, 4, 10));
+        assert!(order(0, 3, 5).is_empty());
     }
 }

@@ -28,6 +28,9 @@ pub struct PeftConfig {
     pub base_model_name_or_path: String,
 }
 
+/// Ways to begin that change the base's own weights: the pair is what training added to those.
+const CHANGED_BASE: [&str; 5] = ["pissa", "olora", "corda", "loftq", "lora_ga"];
+
 /// Writes an adapter to `dir`, which is created; each file appears whole, the configuration
 /// last.
 ///
@@ -109,7 +112,7 @@ pub fn read(dir: &Path) -> Result<(LoraTensors, PeftConfig), WeightsError> {
 
 /// Refuses settings under which the two matrices are not the whole adapter.
 fn refuse(config: &Json) -> Result<(), WeightsError> {
-    let plain: [(&str, Value); 7] = [
+    let plain: [(&str, Value); 13] = [
         ("peft_type", json!("LORA")),
         ("bias", json!("none")),
         ("fan_in_fan_out", json!(false)),
@@ -117,6 +120,12 @@ fn refuse(config: &Json) -> Result<(), WeightsError> {
         ("rank_pattern", json!({})),
         ("alpha_pattern", json!({})),
         ("modules_to_save", json!([])),
+        ("lora_bias", json!(false)),
+        ("use_qalora", json!(false)),
+        ("layer_replication", json!([])),
+        ("trainable_token_indices", json!([])),
+        ("target_parameters", json!([])),
+        ("alora_invocation_tokens", json!([])),
     ];
     for (key, expected) in plain {
         if let Some(found) = config.get(key)
@@ -124,6 +133,14 @@ fn refuse(config: &Json) -> Result<(), WeightsError> {
         {
             return Err(config.fail(key, format!("is {found}, expected {expected}")));
         }
+    }
+    if let Some(Value::String(start)) = config.get("init_lora_weights")
+        && CHANGED_BASE
+            .iter()
+            .any(|name| start.to_lowercase().starts_with(name))
+    {
+        let message = format!("is `{start}`, whose base model is not the original one");
+        return Err(config.fail("init_lora_weights", message));
     }
     Ok(())
 }

@@ -11,7 +11,9 @@ pub(crate) mod evaluate;
 pub(crate) mod export;
 pub(crate) mod features;
 pub(crate) mod formulas;
+pub(crate) mod import;
 pub(crate) mod init;
+pub(crate) mod pack;
 pub(crate) mod quickstart;
 pub(crate) mod report;
 pub(crate) mod train_dpo;
@@ -38,6 +40,9 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<Printed> {
         Command::Train(Train::Sft(typed)) => train_sft::run(&typed, global),
         Command::Train(Train::Dpo(typed)) => train_dpo::run(&typed, global),
         Command::Export(typed) => export::run(&typed, global),
+        Command::Pack(typed) => pack::run(&typed, global),
+        Command::Unpack(typed) => pack::unpack(&typed, global),
+        Command::Import(typed) => import::run(&typed, global),
         Command::Check(typed) => check::run(&typed, global),
         Command::Evaluate(typed) => evaluate::run(&typed, global),
         Command::Report(typed) => report::run(&typed, global),

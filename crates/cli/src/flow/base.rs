@@ -121,6 +121,16 @@ pub(crate) fn load_if(
     })
 }
 
+/// Opens a fetched model with its tokenizer and template; no weights are read.
+///
+/// # Errors
+/// On files that are no supported model, or without a chat template.
+pub(crate) fn open(path: &Path, settings: &Model) -> anyhow::Result<(BaseModel, Text)> {
+    let files = BaseModel::open(path)?;
+    let text = read_text(&files, path, settings.thinking.flag())?;
+    Ok((files, text))
+}
+
 fn read_text(files: &BaseModel, path: &Path, thinking: Option<bool>) -> anyhow::Result<Text> {
     let cannot_use = |what: &str| format!("cannot use the {what} of `{}`", path.display());
     let template: Result<&str, WeightsError> = files.chat_template();

@@ -83,6 +83,11 @@ impl Text {
         })
     }
 
+    /// Returns the texts that [`Text::decisions`] was derived from.
+    pub(crate) fn decision_texts(&self) -> &[String] {
+        &self.decision_texts
+    }
+
     /// Prepares the form `DECISION: BUY|SELL|HOLD -` for generation.
     ///
     /// # Errors

@@ -82,6 +82,25 @@ fn the_commands_of_the_page_on_formulas_run() {
     }
 }
 
+#[test]
+fn the_commands_of_the_page_on_packing_run() {
+    let page = fs::read_to_string(root().join("docs/pack.md")).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    tiny::write_gguf(&folder.path().join("model.gguf"));
+    let all = commands(&page);
+    assert_eq!(all.len(), 9, "{all:#?}");
+    for command in &all {
+        let arguments = words(command.strip_prefix("foretune ").unwrap());
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let done = finish(foretune(folder.path()).args(&arguments));
+        assert_eq!(done.code, 0, "`{command}`: {done:#?}");
+        assert!(!done.stdout.is_empty(), "{command}");
+    }
+    for file in ["work/verify.sh", "work/formulas/formula_samples.jsonl", "factory.tar.zst"] {
+        assert!(folder.path().join(file).is_file(), "{file}");
+    }
+}
+
 /// Splits a command at spaces outside single quotes.
 fn words(command: &str) -> Vec<String> {
     let mut words = vec![String::new()];

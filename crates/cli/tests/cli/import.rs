@@ -1,0 +1,278 @@
+//! An adapter that comes from elsewhere is a run like any other, or is refused by name.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use crate::support::{check, run, tiny};
+use safetensors::SafeTensors;
+use safetensors::tensor::{Dtype, TensorView};
+use serde_json::{Value, json};
+
+const SHORT: &str =
+    "--steps 2 --set train.batch_size=2 --set train.validation_examples=4 --model model";
+const EVALUATE: &str = "--set evaluate.max_decisions=10 --set evaluate.calibration_decisions=10 \
+                        --set evaluate.replicates=100 --set check.max_new_tokens=8";
+
+/// A folder with a tiny model, a data set, a run, and its adapter in `adapter`.
+fn trained() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    fs::create_dir(at.join("model")).unwrap();
+    tiny::write(&at.join("model"));
+    check(
+        &run(at, "dataset build --world planted --blocks 80"),
+        0,
+        &[],
+    );
+    check(&run(at, &format!("train sft --out run {SHORT}")), 0, &[]);
+    check(&run(at, "export peft run --out adapter"), 0, &[]);
+    folder
+}
+
+fn edit(path: &Path, change: impl FnOnce(&mut Value)) {
+    let mut value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
+    change(&mut value);
+    fs::write(path, serde_json::to_vec(&value).unwrap()).unwrap();
+}
+
+/// Copies the adapter to `to` with other tensors.
+fn with_tensors(
+    at: &Path,
+    to: &str,
+    change: impl FnOnce(&mut BTreeMap<String, (Vec<usize>, Vec<u8>)>),
+) {
+    fs::create_dir(at.join(to)).unwrap();
+    fs::copy(
+        at.join("adapter/adapter_config.json"),
+        at.join(to).join("adapter_config.json"),
+    )
+    .unwrap();
+    let bytes = fs::read(at.join("adapter/adapter_model.safetensors")).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let mut tensors: BTreeMap<String, (Vec<usize>, Vec<u8>)> = file
+        .iter()
+        .map(|(name, view)| {
+            (
+                name.to_owned(),
+                (view.shape().to_vec(), view.data().to_vec()),
+            )
+        })
+        .collect();
+    change(&mut tensors);
+    let views = tensors.iter().map(|(name, (shape, bytes))| {
+        (
+            name.as_str(),
+            TensorView::new(Dtype::F32, shape.clone(), bytes).unwrap(),
+        )
+    });
+    let bytes = safetensors::serialize(views, None).unwrap();
+    fs::write(at.join(to).join("adapter_model.safetensors"), bytes).unwrap();
+}
+
+#[test]
+fn an_adapter_comes_back_as_a_run() {
+    let folder = trained();
+    let at = folder.path();
+    // As a recipe leaves it: with its origin and its log.
+    fs::copy(
+        at.join("run/metrics.jsonl"),
+        at.join("adapter/metrics.jsonl"),
+    )
+    .unwrap();
+    let text = fs::read_to_string(at.join("adapter/metrics.jsonl")).unwrap();
+    let steps: Vec<&str> = text
+        .lines()
+        .filter(|line| line.contains("total_steps"))
+        .collect();
+    fs::write(at.join("adapter/metrics.jsonl"), steps.join("\n")).unwrap();
+    let record: Value =
+        serde_json::from_slice(&fs::read(at.join("run/manifest.json")).unwrap()).unwrap();
+    let origin = json!({
+        "kind": "foretune-adapter", "schema": 1, "base_sha256": record["model_sha256"],
+        "dataset_sha256": record["dataset_sha256"],
+    });
+    fs::write(at.join("adapter/foretune.json"), origin.to_string()).unwrap();
+    let import = run(at, "import adapter --model model --out back --json");
+    check(&import, 0, &[]);
+    let told: Value = serde_json::from_str(&import.stdout).unwrap();
+    assert_eq!(
+        (told["rank"].as_u64(), told["steps"].as_u64()),
+        (Some(8), Some(2))
+    );
+    assert_eq!(told["targets"], json!(["q_proj", "v_proj"]));
+    let read = |path: &str| fs::read(at.join(path)).unwrap();
+    assert!(
+        read("run/adapter/adapter_model.safetensors")
+            == read("back/adapter/adapter_model.safetensors")
+    );
+    // What a run can do, it can.
+    check(
+        &run(at, "export lora-gguf run --out a/adapter.gguf"),
+        0,
+        &[],
+    );
+    check(
+        &run(at, "export lora-gguf back --out b/adapter.gguf"),
+        0,
+        &[],
+    );
+    assert_eq!(
+        read("a/adapter.gguf").len() + 1,
+        read("b/adapter.gguf").len(),
+        "the run's name"
+    );
+    check(&run(at, &format!("evaluate back {EVALUATE}")), 0, &[]);
+    check(&run(at, &format!("evaluate run {EVALUATE}")), 0, &[]);
+    assert!(read("run/decisions.jsonl") == read("back/decisions.jsonl"));
+    check(&run(at, "report back"), 0, &[]);
+
+    // Another data set or base than it was packed for.
+    check(
+        &run(at, "dataset build --world null --blocks 80 --out other"),
+        0,
+        &[],
+    );
+    let other = run(at, "import adapter --model model --dataset other --out c");
+    check(
+        &other,
+        4,
+        &[
+            "packed for a data set whose manifest has sha256",
+            "--allow-other",
+        ],
+    );
+    edit(&at.join("adapter/foretune.json"), |origin| {
+        origin["base_sha256"] = "00".into()
+    });
+    let other = run(at, "import adapter --model model --out c");
+    check(
+        &other,
+        4,
+        &["packed for a base model with sha256 00", "--allow-other"],
+    );
+    assert!(!at.join("c").exists());
+    check(
+        &run(at, "import adapter --model model --out c --allow-other"),
+        0,
+        &["warning:"],
+    );
+    edit(&at.join("adapter/foretune.json"), |origin| {
+        origin["kind"] = "else".into()
+    });
+    check(
+        &run(at, "import adapter --model model --out d"),
+        4,
+        &["foretune.json", "`kind` is `else`"],
+    );
+}
+
+#[test]
+fn an_adapter_without_a_history_is_still_a_run() {
+    let folder = trained();
+    let at = folder.path();
+    check(&run(at, "import adapter --model model --out back"), 0, &[]);
+    check(&run(at, &format!("evaluate back {EVALUATE}")), 0, &[]);
+    check(&run(at, "report back"), 0, &[]);
+    // Imported again, the first one is kept.
+    check(
+        &run(at, "import adapter --model model --out back"),
+        0,
+        &["is now back.1"],
+    );
+}
+
+#[test]
+fn what_is_no_plain_lora_of_this_base_is_refused_by_name() {
+    let folder = trained();
+    let at = folder.path();
+    let refused = |adapter: &str, fragments: &[&str]| {
+        let done = run(at, &format!("import {adapter} --model model --out back"));
+        check(&done, 4, fragments);
+        assert!(!at.join("back").exists());
+    };
+    for (number, (key, value)) in [
+        ("r", json!(0)),
+        ("use_dora", json!(true)),
+        ("modules_to_save", json!(["lm_head"])),
+        ("bias", json!("all")),
+        ("rank_pattern", json!({"q_proj": 4})),
+        ("peft_type", json!("LOHA")),
+        ("lora_bias", json!(true)),
+        ("layer_replication", json!([[0, 1]])),
+        ("trainable_token_indices", json!([1, 2])),
+        ("target_parameters", json!(["experts.down_proj"])),
+        ("alora_invocation_tokens", json!([1])),
+        ("use_qalora", json!(true)),
+        ("init_lora_weights", json!("pissa")),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let name = format!("config{number}");
+        with_tensors(at, &name, |_| ());
+        edit(&at.join(&name).join("adapter_config.json"), |config| {
+            config[key] = value
+        });
+        refused(&name, &[&format!("the key `{key}`")]);
+    }
+    let first = "base_model.model.model.layers.0.self_attn.q_proj";
+    with_tensors(at, "magnitude", |tensors| {
+        tensors.insert(
+            format!("{first}.lora_magnitude_vector"),
+            (vec![2], vec![0; 8]),
+        );
+    });
+    refused("magnitude", &["lora_magnitude_vector", "plain LoRA"]);
+    with_tensors(at, "saved", |tensors| {
+        tensors.insert(
+            "base_model.model.lm_head.weight".to_owned(),
+            (vec![2], vec![0; 8]),
+        );
+    });
+    refused("saved", &["lm_head.weight", "plain LoRA"]);
+    with_tensors(at, "half", |tensors| {
+        tensors.remove(&format!("{first}.lora_B.weight")).unwrap();
+    });
+    refused("half", &["q_proj.lora_B.weight", "is missing"]);
+    with_tensors(at, "narrow", |tensors| {
+        let (shape, bytes) = tensors.get_mut(&format!("{first}.lora_A.weight")).unwrap();
+        *bytes = bytes[..bytes.len() / 2].to_vec();
+        shape[1] /= 2;
+    });
+    refused(
+        "narrow",
+        &["does not fit the base model", "the base model's is 32 x 32"],
+    );
+    with_tensors(at, "deep", |tensors| {
+        for side in ["A", "B"] {
+            let pair = tensors[&format!("{first}.lora_{side}.weight")].clone();
+            let name =
+                format!("base_model.model.model.layers.7.self_attn.q_proj.lora_{side}.weight");
+            tensors.insert(name, pair);
+        }
+    });
+    refused(
+        "deep",
+        &[
+            "model.layers.7.self_attn.q_proj",
+            "does not exist in the base model",
+        ],
+    );
+    with_tensors(at, "infinite", |tensors| {
+        let (_, bytes) = tensors.get_mut(&format!("{first}.lora_A.weight")).unwrap();
+        bytes[..4].copy_from_slice(&f32::INFINITY.to_le_bytes());
+    });
+    refused("infinite", &["non-finite"]);
+    with_tensors(at, "pickle", |_| ());
+    fs::rename(
+        at.join("pickle/adapter_model.safetensors"),
+        at.join("pickle/adapter_model.bin"),
+    )
+    .unwrap();
+    refused(
+        "pickle",
+        &["a pickle, which is never read", "safe_serialization"],
+    );
+    refused("dataset", &["is not a PEFT directory"]);
+}
