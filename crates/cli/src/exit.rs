@@ -283,6 +283,7 @@ fn of_weights(error: &WeightsError) -> Exit {
             Exit::Environment
         }
         WeightsError::NoCacheDirectory { .. } => Exit::Storage,
+        WeightsError::Interrupted => Exit::Interrupted,
         WeightsError::Io { action, .. } if writes(action) => Exit::Storage,
         _ => Exit::Model,
     }

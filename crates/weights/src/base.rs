@@ -42,11 +42,11 @@ impl Store {
         file.get(tensor.range.clone()).unwrap_or(&[])
     }
 
-    /// Gives the memory of a tensor's pages back; they are read again when asked for.
-    fn release(&self, tensor: &Stored) {
+    /// Gives the memory of pages back; they are read again when asked for.
+    fn release(&self, file: usize, range: Range<usize>) {
         match self {
-            Self::Gguf(file) => file.release(tensor.range.clone()),
-            Self::Directory(directory) => directory.release(tensor.file, tensor.range.clone()),
+            Self::Gguf(gguf) => gguf.release(range),
+            Self::Directory(directory) => directory.release(file, range),
         }
     }
 }
@@ -196,7 +196,7 @@ impl BaseModel {
     /// asked for. For readers that keep their own copy of a model larger than the memory.
     pub fn release(&self, hf_name: &str) {
         if let Some(tensor) = self.tensors.get(hf_name) {
-            self.store.release(tensor);
+            self.store.release(tensor.file, tensor.range.clone());
         }
     }
 
@@ -283,6 +283,14 @@ impl BaseModel {
             Store::Directory(directory) => directory.sha256(&self.path)?,
         };
         Ok(self.sha256.get_or_init(|| digest))
+    }
+
+    /// Returns the metadata of the GGUF file, or `None` for a safetensors directory.
+    pub(crate) fn metadata(&self) -> Option<&BTreeMap<String, crate::gguf::Value>> {
+        match &*self.store {
+            Store::Gguf(file) => Some(&file.header().metadata),
+            Store::Directory(_) => None,
+        }
     }
 
     /// Returns the path given to [`Self::open`].

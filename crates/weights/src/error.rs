@@ -88,6 +88,9 @@ pub enum WeightsError {
         /// What is wrong with it.
         message: String,
     },
+    /// The caller's progress callback asked to stop.
+    #[error("interrupted")]
+    Interrupted,
     /// A model source is not written in one of the known forms.
     #[error("`{given}` is not a model source: {message}")]
     Source {

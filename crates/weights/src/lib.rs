@@ -5,7 +5,8 @@
 //! - [`BaseModel`] opens a GGUF file or a safetensors directory and answers with
 //!   Hugging Face names, layouts and a `tokenizer.json`, whatever it was stored as;
 //! - [`gguf`] reads and writes the container and decodes its blocks;
-//! - [`peft`] and [`lora_gguf`] write and read adapters.
+//! - [`peft`] and [`lora_gguf`] write and read adapters;
+//! - [`convert`] writes a base model, with an adapter merged in or without, as one GGUF file.
 //!
 //! It parses untrusted bytes: a lying header gives an error that names the file and
 //! the offset. It deliberately computes nothing: products and attention live in
@@ -14,6 +15,7 @@
 mod atomic;
 mod base;
 mod config;
+pub mod convert;
 mod dynamic_map;
 mod error;
 pub mod gguf;

@@ -57,6 +57,31 @@ impl LoraTensors {
         names.into_iter().map(str::to_owned).collect()
     }
 
+    /// Checks that every pair belongs to a tensor of `shapes`, by name with `.weight`, and has
+    /// its width and height.
+    ///
+    /// # Errors
+    /// [`WeightsError::Adapter`] naming the first module that does not.
+    pub(crate) fn check_shapes(
+        &self,
+        shapes: &BTreeMap<String, Vec<usize>>,
+    ) -> Result<(), WeightsError> {
+        for (module, pair) in &self.tensors {
+            let message = match shapes.get(&format!("{module}.weight")).map(Vec::as_slice) {
+                Some(&[out, input]) if out == pair.out_features && input == pair.in_features => {
+                    continue;
+                }
+                Some(shape) => format!(
+                    "`{module}` maps {} to {}, the base model has the shape {shape:?}",
+                    pair.in_features, pair.out_features
+                ),
+                None => format!("`{module}` is not in the base model"),
+            };
+            return Err(WeightsError::Adapter { message });
+        }
+        Ok(())
+    }
+
     /// Checks that the adapter can be written: at least one pair, one common rank of at
     /// least 1, lengths that fit the declared widths, finite values.
     ///

@@ -1,18 +1,34 @@
 //! LoRA adapters as GGUF, the form llama.cpp and ollama load beside a GGUF base.
 //!
-//! Format: `convert_lora_to_gguf.py` and `src/llama-adapter.cpp` of llama.cpp. The matrices are
-//! stored as f32. Where the base's own file stores q and k interleaved (llama architecture),
+//! Format: `convert_lora_to_gguf.py` and `src/llama-adapter.cpp` of llama.cpp. Where the base's own file stores q and k interleaved (llama architecture),
 //! the rows of their B are interleaved too.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::base::LAYER_PARTS;
-use crate::gguf::{self, Gguf, TensorType, Value};
-use crate::peft::little_endian;
+use crate::convert::FileType;
+use crate::gguf::{self, Gguf, TensorType, Value, quantise};
+use crate::peft::PeftConfig;
 use crate::{LoraPair, LoraTensors, ModelConfig, WeightsError, permute};
 
-/// Writes an adapter for a base model of configuration `base`; `name` becomes `general.name`.
+/// Writes an adapter for a base model of configuration `base`, its matrices as f32; `name` becomes
+/// `general.name`.
+///
+/// # Errors
+/// As [`write_as`].
+pub fn write(
+    path: &Path,
+    adapter: &LoraTensors,
+    base: &ModelConfig,
+    name: &str,
+) -> Result<(), WeightsError> {
+    write_as(path, adapter, base, name, FileType::F32)
+}
+
+/// Writes an adapter as [`write`] does, its matrices stored as `kind` says. A matrix whose rows
+/// are no whole number of blocks is stored as F16, as llama.cpp's converter does; with a rank that
+/// is no multiple of 32 that is every B.
 ///
 /// llama.cpp scales by `alpha / rank`, so with rsLoRA the alpha written is
 /// `alpha * sqrt(rank)`.
@@ -20,31 +36,27 @@ use crate::{LoraPair, LoraTensors, ModelConfig, WeightsError, permute};
 /// # Errors
 /// [`WeightsError::Adapter`] when the tensors are not sound or do not fit the base,
 /// [`WeightsError::Io`].
-pub fn write(
+pub fn write_as(
     path: &Path,
     adapter: &LoraTensors,
     base: &ModelConfig,
     name: &str,
+    kind: FileType,
 ) -> Result<(), WeightsError> {
     adapter.validate()?;
-    let shapes: BTreeMap<String, Vec<usize>> = base.tensors().into_iter().collect();
+    let stored_name = |module: &String| {
+        gguf_module(module).ok_or_else(|| WeightsError::Adapter {
+            message: format!("`{module}` is not a linear layer of these models"),
+        })
+    };
+    let names: Vec<String> = adapter
+        .tensors
+        .keys()
+        .map(stored_name)
+        .collect::<Result<_, _>>()?;
+    adapter.check_shapes(&base.tensors().into_iter().collect())?;
     let mut tensors = Vec::new();
-    for (module, pair) in &adapter.tensors {
-        let fail = |message: String| WeightsError::Adapter {
-            message: format!("`{module}` {message}"),
-        };
-        let stored = gguf_module(module)
-            .ok_or_else(|| fail("is not a linear layer of these models".to_owned()))?;
-        match shapes.get(&format!("{module}.weight")).map(Vec::as_slice) {
-            Some(&[out, input]) if out == pair.out_features && input == pair.in_features => {}
-            Some(shape) => {
-                return Err(fail(format!(
-                    "maps {} to {}, the base model has the shape {shape:?}",
-                    pair.in_features, pair.out_features
-                )));
-            }
-            None => return Err(fail("is not in the base model".to_owned())),
-        }
+    for ((module, pair), stored) in adapter.tensors.iter().zip(names) {
         let b = if is_interleaved(base, module) {
             permute::interleave_rows(&pair.b, pair.rank, base.head_dim)
         } else {
@@ -54,12 +66,12 @@ pub fn write(
             ("lora_a", [pair.rank, pair.in_features], &pair.a),
             ("lora_b", [pair.out_features, pair.rank], &b),
         ] {
-            tensors.push(gguf::Tensor {
-                name: format!("{stored}.weight.{suffix}"),
-                shape: shape.to_vec(),
-                tensor_type: TensorType::F32,
-                bytes: little_endian(values).into(),
-            });
+            tensors.push(encoded(
+                format!("{stored}.weight.{suffix}"),
+                shape,
+                values,
+                kind,
+            )?);
         }
     }
     let alpha = adapter.scale() * adapter.rank as f64;
@@ -70,12 +82,64 @@ pub fn write(
         ),
         ("general.type".to_owned(), Value::from("adapter")),
         ("general.name".to_owned(), Value::from(name)),
-        // 0 is "all tensors F32" in llama.cpp's list of file types.
-        ("general.file_type".to_owned(), Value::U32(0)),
+        ("general.file_type".to_owned(), Value::U32(kind.code())),
         ("adapter.type".to_owned(), Value::from("lora")),
         ("adapter.lora.alpha".to_owned(), Value::F32(alpha as f32)),
     ]);
     gguf::write(path, &metadata, &tensors)
+}
+
+/// Returns a matrix as it is to be stored.
+fn encoded(
+    name: String,
+    shape: [usize; 2],
+    values: &[f32],
+    kind: FileType,
+) -> Result<gguf::Tensor<'static>, WeightsError> {
+    let wanted = kind.usual();
+    let tensor_type = if wanted.bytes_of(&shape).is_some() {
+        wanted
+    } else {
+        TensorType::F16
+    };
+    let too_large =
+        |value: &&f32| tensor_type == TensorType::F16 && value.abs() > half::f16::MAX.to_f32();
+    if let Some(value) = values.iter().find(too_large) {
+        let message = format!("`{name}` holds {value}, too large for F16: choose f32");
+        return Err(WeightsError::Adapter { message });
+    }
+    let mut bytes = vec![0; tensor_type.bytes_of(&shape).unwrap_or(0)];
+    if !quantise(tensor_type, values, &mut bytes) {
+        let message = format!("`{name}` cannot be stored as {tensor_type}");
+        return Err(WeightsError::Adapter { message });
+    }
+    Ok(gguf::Tensor {
+        name,
+        shape: shape.to_vec(),
+        tensor_type,
+        bytes: bytes.into(),
+    })
+}
+
+/// Reads an adapter made elsewhere, for import: what [`crate::peft::read`] returns for a
+/// directory, with the name of the base model where the file tells one.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_lora_gguf(
+    path: &Path,
+    base: &ModelConfig,
+) -> Result<(LoraTensors, PeftConfig), WeightsError> {
+    let adapter = read(path, base)?;
+    let file = Gguf::open(path)?;
+    let name = |key: &str| file.get(key).and_then(Value::as_str);
+    let base_model = name("general.base_model.0.repo_url")
+        .or_else(|| name("general.base_model.0.name"))
+        .or_else(|| name("general.basename"));
+    let config = PeftConfig {
+        base_model_name_or_path: base_model.unwrap_or_default().to_owned(),
+    };
+    Ok((adapter, config))
 }
 
 /// Reads an adapter for a base model of configuration `base` back into Hugging Face's names
@@ -83,7 +147,8 @@ pub fn write(
 ///
 /// # Errors
 /// Those of [`Gguf::open`]; [`WeightsError::Key`] for metadata of something else,
-/// [`WeightsError::Tensor`] for half a pair or a name that is no adapted linear layer.
+/// [`WeightsError::Tensor`] for half a pair or a name that is no adapted linear layer,
+/// [`WeightsError::Adapter`] for pairs that do not fit the base.
 pub fn read(path: &Path, base: &ModelConfig) -> Result<LoraTensors, WeightsError> {
     let file = Gguf::open(path)?;
     for (key, expected) in [
@@ -166,6 +231,7 @@ pub fn read(path: &Path, base: &ModelConfig) -> Result<LoraTensors, WeightsError
         rslora: false,
     };
     adapter.validate()?;
+    adapter.check_shapes(&base.tensors().into_iter().collect())?;
     Ok(adapter)
 }
 

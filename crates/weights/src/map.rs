@@ -15,6 +15,9 @@ use crate::WeightsError;
 #[cfg(unix)]
 const PAGE: usize = 1 << 16;
 
+/// Bytes digested before their pages are given back.
+const DIGESTED: usize = 64 << 20;
+
 /// A mapped file.
 pub(crate) struct FileMap {
     path: PathBuf,
@@ -87,9 +90,16 @@ impl FileMap {
         &self.path
     }
 
-    /// Returns the sha256 of the bytes, lower-case hexadecimal.
+    /// Returns the sha256 of the bytes, lower-case hexadecimal. Reads a piece at a time, so that
+    /// a file larger than the memory does not fill it.
     pub(crate) fn sha256(&self) -> String {
-        hexadecimal(&Sha256::digest(self.bytes()))
+        let mut hasher = Sha256::new();
+        for start in (0..self.map.len()).step_by(DIGESTED) {
+            let range = start..self.map.len().min(start + DIGESTED);
+            hasher.update(&self.map[range.clone()]);
+            self.release(range);
+        }
+        hexadecimal(&hasher.finalize())
     }
 }
 

@@ -11,6 +11,13 @@ pub(crate) fn interleaved_row(row: usize, head_dim: usize) -> usize {
     head * head_dim + 2 * j + t
 }
 
+/// Returns the Hugging Face row that GGUF row `row` holds: undoes [`interleaved_row`].
+pub(crate) fn half_split_row(row: usize, head_dim: usize) -> usize {
+    let (head, within) = (row / head_dim, row % head_dim);
+    let (t, j) = (within % 2, within / 2);
+    head * head_dim + t * (head_dim / 2) + j
+}
+
 /// Returns `values`, rows of `width`, with every Hugging Face row at its GGUF place.
 pub(crate) fn interleave_rows(values: &[f32], width: usize, head_dim: usize) -> Vec<f32> {
     let mut out = vec![0.0; values.len()];
@@ -41,6 +48,7 @@ mod tests {
         let stored: Vec<usize> = (0..6).map(|row| interleaved_row(row, 6)).collect();
         assert_eq!(stored, [0, 2, 4, 1, 3, 5]);
         assert_eq!(interleaved_row(6 + 4, 6), 6 + 3);
+        assert!((0..24).all(|row| half_split_row(interleaved_row(row, 6), 6) == row));
     }
 
     #[test]

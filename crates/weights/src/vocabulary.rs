@@ -116,6 +116,13 @@ struct Pre {
     ignore_merges: bool,
 }
 
+/// Returns the pre-tokenizer steps that llama.cpp's name stands for, as `tokenizer.json` writes
+/// them, and whether a piece that is itself a token is taken whole.
+pub(crate) fn pre_tokenizer_steps(name: &str) -> Option<(Json, bool)> {
+    let pre = pre_tokenizer(name)?;
+    Some((pre.steps, pre.ignore_merges))
+}
+
 fn pre_tokenizer(name: &str) -> Option<Pre> {
     let split = |pattern: &str| {
         json!({

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value as Json, json};
+use weights::convert::FileType;
 use weights::gguf::{Gguf, Tensor, TensorType, Value};
 use weights::peft::PeftConfig;
 use weights::{Architecture, BaseModel, LoraPair, LoraTensors, ModelConfig, lora_gguf, peft};
@@ -459,4 +460,123 @@ fn a_missing_alpha_means_a_scale_of_one() {
         weights::gguf::write(&copy, &metadata, &tensors).unwrap();
         assert_eq!(lora_gguf::read(&copy, &base()).unwrap().scale(), 1.0);
     }
+}
+
+/// The type of A and of B, and the largest error of a value of at most 8: half a step of F16
+/// there, half a step of Q8_0's 127.
+#[test]
+fn a_lora_gguf_in_fewer_bits() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("a.gguf");
+    let of_rank = |rank: usize| {
+        let number = |i: usize| ((i * 37) % 1025) as f32 / 64.0 - 8.0;
+        let mut adapter = adapter();
+        adapter.rank = rank;
+        for pair in adapter.tensors.values_mut() {
+            pair.rank = rank;
+            pair.a = (0..rank * pair.in_features).map(number).collect();
+            pair.b = (0..rank * pair.out_features).map(number).collect();
+        }
+        adapter
+    };
+    for (kind, rank, a, b, code, most) in [
+        (FileType::F16, 3, TensorType::F16, TensorType::F16, 1, 0.004),
+        (
+            FileType::BF16,
+            3,
+            TensorType::BF16,
+            TensorType::BF16,
+            32,
+            0.032,
+        ),
+        // Rows of B are as long as the rank is.
+        (
+            FileType::Q8_0,
+            3,
+            TensorType::Q8_0,
+            TensorType::F16,
+            7,
+            0.04,
+        ),
+        (
+            FileType::Q8_0,
+            32,
+            TensorType::Q8_0,
+            TensorType::Q8_0,
+            7,
+            0.04,
+        ),
+    ] {
+        let adapter = of_rank(rank);
+        lora_gguf::write_as(&path, &adapter, &base(), "x", kind).unwrap();
+        let file = Gguf::open(&path).unwrap();
+        let stored = |name: &str| file.tensor(name).unwrap().tensor_type;
+        assert_eq!(stored("blk.1.attn_k.weight.lora_a"), a, "{kind}");
+        assert_eq!(stored("blk.1.attn_k.weight.lora_b"), b, "{kind}");
+        assert_eq!(file.get("general.file_type"), Some(&Value::U32(code)));
+        let read = lora_gguf::read(&path, &base()).unwrap();
+        for (module, pair) in &read.tensors {
+            let written = &adapter.tensors[module];
+            let pairs = pair
+                .a
+                .iter()
+                .zip(&written.a)
+                .chain(pair.b.iter().zip(&written.b));
+            let error = pairs.map(|(x, y)| (x - y).abs()).fold(0.0, f32::max);
+            assert!(error <= most, "{kind} {module}: {error}");
+        }
+    }
+    let mut large = adapter();
+    large.tensors.values_mut().for_each(|pair| pair.a[0] = 1e6);
+    let error = lora_gguf::write_as(&path, &large, &base(), "x", FileType::F16).unwrap_err();
+    assert!(error.to_string().contains("too large for F16"), "{error}");
+}
+
+#[test]
+fn an_adapter_made_elsewhere_is_read_for_import() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("a.gguf");
+    lora_gguf::write(&path, &adapter(), &base(), "x").unwrap();
+    let file = Gguf::open(&path).unwrap();
+    let mut metadata = file.header().metadata.clone();
+    let name = "general.base_model.0.name".to_owned();
+    metadata.insert(name, Value::from("Tiny Llama"));
+    let tensors: Vec<Tensor<'_>> = file
+        .header()
+        .tensors
+        .iter()
+        .map(|tensor| Tensor {
+            name: tensor.name.clone(),
+            shape: tensor.shape.clone(),
+            tensor_type: tensor.tensor_type,
+            bytes: file.bytes(tensor).to_vec().into(),
+        })
+        .collect();
+    weights::gguf::write(&path, &metadata, &tensors).unwrap();
+    let (read, config) = lora_gguf::read_lora_gguf(&path, &base()).unwrap();
+    let expected = LoraTensors {
+        dropout: 0.0,
+        ..adapter()
+    };
+    assert_eq!(
+        (read, config.base_model_name_or_path.as_str()),
+        (expected, "Tiny Llama")
+    );
+    let refuse = |change: &dyn Fn(&mut ModelConfig), expected: &str| {
+        let mut other = base();
+        change(&mut other);
+        let error = lora_gguf::read_lora_gguf(&path, &other)
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains(expected), "{error}");
+    };
+    refuse(
+        &|other| other.architecture = Architecture::Qwen2,
+        "expected `qwen2`",
+    );
+    refuse(&|other| other.num_layers = 1, "is not in the base model");
+    refuse(
+        &|other| other.hidden_size = 64,
+        "the base model has the shape",
+    );
 }

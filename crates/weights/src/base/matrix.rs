@@ -73,6 +73,15 @@ impl StoredMatrix {
         &self.store.bytes(&self.tensor)[stored * self.row_bytes..][..self.row_bytes]
     }
 
+    /// Gives the memory that reading about these rows, in the file's order, took back to the
+    /// system; they are read again when asked for.
+    pub fn release(&self, rows: Range<usize>) {
+        let rows = rows.start.min(self.rows)..rows.end.min(self.rows);
+        let start = self.tensor.range.start;
+        let range = start + rows.start * self.row_bytes..start + rows.end * self.row_bytes;
+        self.store.release(self.tensor.file, range);
+    }
+
     /// Decodes columns `cols` of row `row` to `out`, which has their number.
     ///
     /// # Panics

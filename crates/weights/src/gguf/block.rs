@@ -8,7 +8,7 @@ use std::fmt;
 use half::bf16;
 
 /// Values of one K-quant block (`QK_K` of ggml).
-const K: usize = 256;
+pub(super) const K: usize = 256;
 
 macro_rules! tensor_types {
     ($($(#[$doc:meta])* $variant:ident = $code:literal, $name:literal, $values:expr, $bytes:expr;)*) => {

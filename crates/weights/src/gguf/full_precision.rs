@@ -5,9 +5,8 @@
 
 use std::path::Path;
 
-use super::write::{header, padding};
-use super::{Gguf, Tensor, TensorType, Value};
-use crate::{WeightsError, atomic};
+use super::{Gguf, Place, TensorType, Value, write_streamed};
+use crate::WeightsError;
 
 /// `general.file_type` of a file whose tensors are all f32.
 const ALL_F32: u32 = 0;
@@ -20,43 +19,25 @@ pub fn write_full_precision(source: &Gguf, path: &Path) -> Result<(), WeightsErr
     let mut metadata = source.header().metadata.clone();
     metadata.insert("general.file_type".to_owned(), Value::U32(ALL_F32));
     metadata.remove("general.alignment");
-    let tensors: Vec<Tensor<'_>> = source
-        .header()
-        .tensors
+    let list = &source.header().tensors;
+    let places: Vec<Place> = list
         .iter()
-        .map(|tensor| Tensor {
+        .map(|tensor| Place {
             name: tensor.name.clone(),
             shape: tensor.shape.clone(),
             tensor_type: TensorType::F32,
-            bytes: (&[][..]).into(),
         })
         .collect();
-    let mut fault = None;
-    let written = atomic::write_file(path, |out| {
-        out.write_all(&header(&metadata, &tensors))?;
-        for tensor in &tensors {
-            let values = match source.tensor_f32(&tensor.name) {
-                Ok(values) => values,
-                Err(error) => {
-                    fault = Some(error);
-                    return Err(std::io::ErrorKind::InvalidData.into());
-                }
-            };
-            let bytes: Vec<u8> = values.iter().flat_map(|x| x.to_le_bytes()).collect();
-            out.write_all(&bytes)?;
-            out.write_all(padding(bytes.len()))?;
-        }
-        Ok(())
-    });
-    match fault {
-        Some(error) => Err(error),
-        None => written,
-    }
+    write_streamed(path, &metadata, &places, &mut |at, out| {
+        let values = source.tensor_f32(&list[at].name)?;
+        let bytes: Vec<u8> = values.iter().flat_map(|x| x.to_le_bytes()).collect();
+        out(&bytes)
+    })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::write;
+    use super::super::{Tensor, write};
     use super::*;
     use std::collections::BTreeMap;
 
