@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::command::{
-    audit, check, data_inspect, dataset_build, dataset_verify, estimate, evaluate, export, features, formulas, import, init, pack, quickstart, report, train_dpo, train_sft,
+    audit, check, data_inspect, dataset_build, dataset_verify, estimate, evaluate, export, features, formulas, import, init, pack, predict, quickstart, report, train_dpo, train_sft,
 };
 use crate::exit;
 
@@ -84,6 +84,7 @@ pub(crate) enum Command {
     Import(import::Typed),
     Check(check::Typed),
     Evaluate(evaluate::Typed),
+    Predict(predict::Typed),
     Report(report::Typed),
     Estimate(estimate::Typed),
 }

@@ -224,7 +224,9 @@ fn exit_of(cause: &(dyn Error + 'static)) -> Option<Exit> {
     if let Some(error) = cause.downcast_ref::<ServeError>() {
         return Some(match error {
             ServeError::Io { .. } | ServeError::Locked { .. } => Exit::Storage,
-            ServeError::Setting { .. } | ServeError::Preregistered { .. } => Exit::Usage,
+            ServeError::Setting { .. }
+            | ServeError::Preregistered { .. }
+            | ServeError::Registry { .. } => Exit::Usage,
             _ => Exit::Data,
         });
     }

@@ -8,6 +8,7 @@
 
 mod arguments;
 mod bundled;
+mod clock;
 mod command;
 mod exit;
 mod files;

@@ -46,6 +46,7 @@ pub use decision::{ANSWER_PREFIX, Decision, REASON_SEPARATOR, Split, parse_answe
 pub use error::DatasetError;
 pub use example::{Example, Message};
 pub use facts::{Fact, Facts, facts};
+pub use formula::zones::Trend;
 pub use labels::{Outcome, Outcomes, Unlabelled, outcomes};
 pub use pairs::{PreferencePair, read_pairs};
 pub use prompt::render_prompt;

@@ -65,6 +65,27 @@ pub enum ServeError {
         /// The first difference.
         difference: String,
     },
+    /// A market cannot be shown to the arms.
+    #[error(transparent)]
+    View(Box<dataset::DatasetError>),
+    /// The arms cannot answer.
+    #[error("the arms cannot answer at {time}: {source}")]
+    Judge {
+        /// The decision time.
+        time: market::Timestamp,
+        /// Why not.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The adapter registry cannot do what was asked.
+    #[error("registry `{}`, `{name}`: {reason}", folder.display())]
+    Registry {
+        /// Its directory.
+        folder: PathBuf,
+        /// The adapter.
+        name: String,
+        /// What is wrong and what was expected.
+        reason: String,
+    },
     /// An arm's decisions do not fit the rows.
     #[error("arm `{arm}`: {reason}")]
     Arm {
@@ -111,6 +132,9 @@ impl ServeError {
             Self::Io { .. }
             | Self::Record { .. }
             | Self::Entry { .. }
+            | Self::View(_)
+            | Self::Judge { .. }
+            | Self::Registry { .. }
             | Self::Arm { .. }
             | Self::Row { .. }
             | Self::Setting { .. } => None,

@@ -8,8 +8,7 @@
 
 use std::collections::BTreeMap;
 
-use dataset::{AsOf, DatasetSettings, FrameState, FrameView, Known, LabelRule};
-use formula::zones::Trend;
+use dataset::{AsOf, DatasetSettings, FrameState, FrameView, Known, LabelRule, Trend};
 use market::{Instrument, Timeframe, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -293,7 +292,10 @@ mod tests {
             assert!(error.starts_with(&format!("missing: {key};")), "{error}");
         }
         let error = prompt("{}").unwrap_err().to_string();
-        assert!(error.contains("asset, price, change, indicators.rsi"), "{error}");
+        assert!(
+            error.contains("asset, price, change, indicators.rsi"),
+            "{error}"
+        );
         let error = prompt(&without("indicators.macd").to_string()).unwrap_err();
         assert!(error.to_string().contains("macd_histogram"), "{error}");
     }

@@ -14,6 +14,7 @@ pub(crate) mod formulas;
 pub(crate) mod import;
 pub(crate) mod init;
 pub(crate) mod pack;
+pub(crate) mod predict;
 pub(crate) mod quickstart;
 pub(crate) mod report;
 pub(crate) mod train_dpo;
@@ -45,6 +46,7 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<Printed> {
         Command::Import(typed) => import::run(&typed, global),
         Command::Check(typed) => check::run(&typed, global),
         Command::Evaluate(typed) => evaluate::run(&typed, global),
+        Command::Predict(typed) => predict::run(&typed, global),
         Command::Report(typed) => report::run(&typed, global),
         Command::Estimate(typed) => estimate::run(&typed, global),
     }

@@ -178,12 +178,18 @@ impl Text {
     pub(crate) fn prompts(&self, examples: &[&Example]) -> anyhow::Result<Vec<Vec<u32>>> {
         examples
             .iter()
-            .map(|example| {
-                let message = ChatMessage::new("user", example.prompt());
-                encode_prompt(&self.tokenizer, &self.template, &[message])
-                    .map_err(|error| named(&self.path, error))
-            })
+            .map(|example| self.prompt(example.prompt()))
             .collect()
+    }
+
+    /// Encodes a prompt, ready for an answer.
+    ///
+    /// # Errors
+    /// When the template cannot be rendered.
+    pub(crate) fn prompt(&self, prompt: &str) -> anyhow::Result<Vec<u32>> {
+        let message = ChatMessage::new("user", prompt);
+        encode_prompt(&self.tokenizer, &self.template, &[message])
+            .map_err(|error| named(&self.path, error))
     }
 
     /// Encodes preference pairs, each answer with the prompt before it; also

@@ -4,14 +4,23 @@
 //! * [`record`] are the lines of `ab_test_log.jsonl`, described in `docs/shadow-log.md`.
 //! * [`log`] writes them: durable, one service at a time, a file a day.
 //! * [`history`] reads a log back, with everything that is odd about it.
+//! * [`service`] is the one path from bars to decisions, live and in a replay.
+//! * [`board`] is what the service shows to those who ask over HTTP.
+//! * [`judge`] is what decides, as the service sees it.
 //! * [`preregistration`] is what is laid down before the first decision.
 
+pub mod board;
 pub mod history;
+pub mod judge;
 pub mod log;
 pub mod preregistration;
 pub mod record;
+pub mod service;
 
+pub use board::Board;
 pub use history::History;
+pub use judge::{Answer, Judge, Judged};
 pub use log::ShadowLog;
 pub use preregistration::{Metric, Preregistration};
 pub use record::{ArmSheet, Decision, Entry, Event, EventKind, Mode, Outcome, Role, SCHEMA};
+pub use service::{Ready, Service, Setup};
