@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::command::{
-    audit, check, data_inspect, dataset_build, dataset_verify, estimate, evaluate, export, features, formulas, import, init, pack, predict, quickstart, report, train_dpo, train_sft,
+    audit, check, data_inspect, dataset_build, dataset_verify, estimate, evaluate, export,
+    features, formulas, import, init, pack, predict, quickstart, report, train_dpo, train_sft,
 };
 use crate::exit;
 

@@ -26,8 +26,8 @@ const DATASHEET: &str = "datasheet.json";
 const DATASHEET_PAGE: &str = "datasheet.md";
 const PROMPT: &str = "templates/prompt.jinja";
 const COMPLETIONS: &str = "templates/completions.toml";
-const AUDIT: &str = "audit.json";
-const AUDIT_PAGE: &str = "audit.html";
+pub(crate) const AUDIT: &str = "audit.json";
+pub(crate) const AUDIT_PAGE: &str = "audit.html";
 /// What a manifest of this kind says it is.
 const KIND: &str = "foretune-dataset";
 /// An example longer than this is not one, bytes.
@@ -74,7 +74,7 @@ pub enum Audited<'a> {
 
 impl Audited<'_> {
     /// Returns what the datasheet and the manifest say.
-    fn words(&self) -> Option<String> {
+    pub(crate) fn words(&self) -> Option<String> {
         match self {
             Self::Unsaid => None,
             Self::Skipped => Some("skipped".to_owned()),

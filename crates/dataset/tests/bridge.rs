@@ -6,11 +6,12 @@ use std::fs;
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use dataset::DatasetError;
+use dataset::audit::AuditSettings;
 use dataset::bridge::{
     self, Bridge, BridgeSettings, Kind, Reasoning, SignalSource, read_training, verify,
 };
 use dataset::ensemble::EnsembleSettings;
+use dataset::{Audited, DatasetError};
 use market::table::{WideColumn, WideOptions, WideValues, WideWriter};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -164,7 +165,16 @@ fn a_bridge_holds_what_was_asked_for_and_is_ready_once_audited() {
     package(&source, World::default());
     let built = build(&source, &settings()).unwrap();
     let out = folder.path().join("bridge");
-    let (manifest, sheet) = bridge::write(&built, &source, &[], &out).unwrap();
+    let settings = AuditSettings::quick(1);
+    let report = built
+        .audit(&settings, &mut |_| ControlFlow::Continue(()))
+        .unwrap();
+    assert_eq!(report.red().count(), 0, "{:#?}", report.checks);
+    let made = Audited::Made {
+        report: &report,
+        page: "<html></html>",
+    };
+    let (manifest, sheet) = bridge::write(&built, &source, &[], made, &out).unwrap();
     let count = |kind: Kind| sheet.kinds[&kind].n;
     assert_eq!(
         [
@@ -205,13 +215,12 @@ fn a_bridge_holds_what_was_asked_for_and_is_ready_once_audited() {
         assert!(pair.about.outcome_return.abs() > 2e-4);
     }
     let listed = verify(&out).unwrap();
-    let missed: Vec<&str> = listed
-        .items
-        .iter()
-        .filter(|item| !item.ok)
-        .map(|item| item.name.as_str())
-        .collect();
-    assert!(missed.iter().all(|name| *name == "audit"), "{listed:?}");
+    assert!(listed.ready, "{listed:#?}");
+    assert_eq!(listed.audit["truncation"], "green");
+    // A data set without an audit is not ready.
+    let bare = folder.path().join("bare");
+    bridge::write(&built, &source, &[], Audited::Skipped, &bare).unwrap();
+    assert!(!verify(&bare).unwrap().ready);
     assert_eq!(listed.counts[Kind::Scenario.file()], 60);
     let files = read_training(&out).unwrap();
     assert_eq!((files.conversations.len(), files.from_market), (180, 180));
@@ -230,7 +239,7 @@ fn the_same_package_gives_the_same_bytes_on_any_number_of_threads() {
         let out = folder.path().join(format!("bridge-{threads}"));
         pool.install(|| {
             let built = build(&source, &settings()).unwrap();
-            bridge::write(&built, &source, &[], &out).unwrap();
+            bridge::write(&built, &source, &[], Audited::Unsaid, &out).unwrap();
         });
         fs::read(out.join("manifest.json")).unwrap()
     };
@@ -244,7 +253,7 @@ fn altered_and_missing_files_are_found() {
     package(&source, World::default());
     let built = build(&source, &settings()).unwrap();
     let out = folder.path().join("bridge");
-    bridge::write(&built, &source, &[], &out).unwrap();
+    bridge::write(&built, &source, &[], Audited::Unsaid, &out).unwrap();
     let path = out.join(Kind::Reading.file());
     let text = fs::read_to_string(&path).unwrap();
     fs::write(&path, text.replacen("BULLISH", "BEARISH", 1)).unwrap();
@@ -263,11 +272,11 @@ fn altered_and_missing_files_are_found() {
         "{files:?}"
     );
     // A bridge may be written over a bridge, not over anything else.
-    bridge::write(&built, &source, &[], &out).unwrap();
+    bridge::write(&built, &source, &[], Audited::Unsaid, &out).unwrap();
     let other = folder.path().join("other");
     fs::create_dir(&other).unwrap();
     fs::write(other.join("thesis.txt"), "x").unwrap();
-    let error = bridge::write(&built, &source, &[], &other).unwrap_err();
+    let error = bridge::write(&built, &source, &[], Audited::Unsaid, &other).unwrap_err();
     assert!(matches!(error, DatasetError::NotADataset { .. }), "{error}");
 }
 
@@ -377,7 +386,11 @@ fn a_planted_edge_is_found_and_an_absent_one_is_not() {
         let sheet = built.sheet.calibration;
         assert!(sheet.judged > 100, "{sheet:?}");
         let rows: usize = sheet.reliability.iter().map(|cell| cell.2).sum();
-        let paid = sheet.reliability.iter().map(|cell| cell.1 * cell.2 as f64).sum::<f64>();
+        let paid = sheet
+            .reliability
+            .iter()
+            .map(|cell| cell.1 * cell.2 as f64)
+            .sum::<f64>();
         (sheet.brier_calibrated, sheet.brier_rate, paid / rows as f64)
     };
     let (calibrated, rate, paid) = brier(0.5);

@@ -34,8 +34,8 @@ pub mod reliability;
 pub mod sharpe;
 pub mod split;
 pub mod stationary;
-pub mod superior;
 mod summary;
+pub mod superior;
 pub mod uniqueness;
 pub mod world;
 

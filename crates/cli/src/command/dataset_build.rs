@@ -9,8 +9,8 @@ use dataset::{DatasetError, Datasheet, Split};
 use serde_json::json;
 
 use crate::arguments::Global;
-use crate::flow::bridge::{self, Origin};
 use crate::flow;
+use crate::flow::bridge::{self, Origin};
 use crate::flow::examples::{self, Auditing, Built, WorldName};
 use crate::output::Printed;
 use crate::settings::Settings;
@@ -159,14 +159,21 @@ fn run_bridge(typed: &Typed, settings: &Settings, origin: &Origin) -> anyhow::Re
     if let Some(parent) = typed.out.parent() {
         files::check_directory(parent)?;
     }
-    let written = bridge::build(settings, origin, &typed.out)?;
+    let auditing = if typed.no_audit {
+        Auditing::Skipped
+    } else {
+        Auditing::Made
+    };
+    let written = bridge::build(settings, origin, &typed.out, auditing)?;
     let text = format!(
-        "{}written to {}",
+        "{}{}\nwritten to {}",
         bridge_summary(&written.sheet),
+        flow::audit::line(written.audit.as_ref()),
         typed.out.display()
     );
     let data = json!({
         "directory": typed.out,
+        "audit": written.audit,
         "datasheet": written.sheet,
         "files": written.manifest.files,
     });

@@ -137,14 +137,22 @@ fn batch(
             }
         }
         done += out.len();
-        failed += out.values().filter(|answer| answer["error"].is_string()).count();
+        failed += out
+            .values()
+            .filter(|answer| answer["error"].is_string())
+            .count();
         let lines: Vec<String> = out.values().map(Value::to_string).collect();
         output::print(&Printed::new(Value::Null, lines.join("\n")), false)?;
     }
     let mut printed = Printed::new(Value::Null, "");
     if failed > 0 {
-        output::warn(&format!("{failed} of {done} requests could not be answered"));
-        printed.stop = Some(Stop::new(Exit::Data, format!("{failed} requests were refused")));
+        output::warn(&format!(
+            "{failed} of {done} requests could not be answered"
+        ));
+        printed.stop = Some(Stop::new(
+            Exit::Data,
+            format!("{failed} requests were refused"),
+        ));
     }
     Ok(printed)
 }
@@ -180,7 +188,10 @@ impl<'a> Oracle<'a> {
             asked.iter().map(|_| None).collect();
         for (arm, members) in groups {
             if arm != self.seated {
-                if let Err(error) = self.bench.change(std::slice::from_ref(&arm), &self.registry) {
+                if let Err(error) = self
+                    .bench
+                    .change(std::slice::from_ref(&arm), &self.registry)
+                {
                     for index in members {
                         answers[index] = Some(Err(RequestError::Value {
                             field: "_lora_override".to_owned(),
@@ -229,7 +240,9 @@ impl<'a> Oracle<'a> {
                 .iter()
                 .map(|answer| argmax(&answer.probabilities))
                 .collect();
-            let written = self.bench.reasons(&prompts, &decided, self.typed.max_new_tokens)?;
+            let written = self
+                .bench
+                .reasons(&prompts, &decided, self.typed.max_new_tokens)?;
             reasons = written.into_iter().map(Some).collect();
         }
         let latency = started.elapsed().as_secs_f64() * 1e3;
@@ -269,7 +282,10 @@ fn champion(registry: &Registry) -> anyhow::Result<String> {
         Some(state) => Ok(state.champion),
         None => Err(Stop::new(
             Exit::Usage,
-            format!("the registry `{}` has no champion", registry.folder().display()),
+            format!(
+                "the registry `{}` has no champion",
+                registry.folder().display()
+            ),
         )
         .hint("name a run with --adapter, or make one champion with `foretune promote RUN`")
         .into()),
@@ -280,7 +296,10 @@ fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
     let mut text = Vec::new();
     let fail = |error| crate::files::fail("read", path, error);
     if path == Path::new("-") {
-        std::io::stdin().lock().take(LARGEST).read_to_end(&mut text)?;
+        std::io::stdin()
+            .lock()
+            .take(LARGEST)
+            .read_to_end(&mut text)?;
     } else {
         let file = std::fs::File::open(path).map_err(fail)?;
         file.take(LARGEST).read_to_end(&mut text).map_err(fail)?;

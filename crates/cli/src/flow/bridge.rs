@@ -3,11 +3,14 @@
 
 use std::path::{Path, PathBuf};
 
+use dataset::Audited;
+use dataset::audit::{AuditReport, AuditSettings};
 use dataset::bridge::{self, BridgeManifest, BridgeSheet, BridgeStage};
 use dataset::knowledge::{self, KnowledgeExample, KnowledgeSettings};
 use dataset::package::{FeatureSet, PackageSettings};
 
-use super::{bars, data};
+use super::examples::Auditing;
+use super::{audit, bars, data};
 use crate::command::features;
 use crate::progress::Progress;
 use crate::settings::Settings;
@@ -20,6 +23,8 @@ pub(crate) struct Written {
     pub(crate) manifest: BridgeManifest,
     /// The datasheet.
     pub(crate) sheet: BridgeSheet,
+    /// What the audit said; none where it was left out.
+    pub(crate) audit: Option<AuditReport>,
 }
 
 /// Where the features come from.
@@ -35,7 +40,12 @@ pub(crate) enum Origin {
 ///
 /// # Errors
 /// As [`bridge::build`] and [`bridge::write`]; on Ctrl-C nothing is left behind.
-pub(crate) fn build(settings: &Settings, origin: &Origin, out: &Path) -> anyhow::Result<Written> {
+pub(crate) fn build(
+    settings: &Settings,
+    origin: &Origin,
+    out: &Path,
+    auditing: Auditing,
+) -> anyhow::Result<Written> {
     let temporary;
     let package = match origin {
         Origin::Package(directory) => directory.as_path(),
@@ -78,15 +88,43 @@ pub(crate) fn build(settings: &Settings, origin: &Origin, out: &Path) -> anyhow:
     for note in &built.sheet.notes {
         output::warn(note);
     }
+    let report = match auditing {
+        Auditing::Skipped => {
+            output::warn("audit: skipped, and the data set says so");
+            None
+        }
+        Auditing::Made => {
+            let records = built.audit_records();
+            let quick = AuditSettings::quick(settings.bridge.seed);
+            Some(audit::of_subject(&built.subject(&records), &quick)?)
+        }
+    };
+    let page = report
+        .as_ref()
+        .map(|report| audit::page(&report.without_times()))
+        .transpose()?;
+    let audited = match (&report, &page) {
+        (Some(report), Some(page)) => Audited::Made { report, page },
+        _ => Audited::Skipped,
+    };
+    if let Some(report) = &report
+        && report.red().next().is_some()
+    {
+        output::note(&audit::text(report));
+    }
     let formulas = formulas(settings)?;
-    let (manifest, sheet) = bridge::write(&built, package, &formulas, out)?;
+    let (manifest, sheet) = bridge::write(&built, package, &formulas, audited, out)?;
     for source in &sheet.sources {
         output::note(&format!(
             "joined {} of {} examples from {} ({} of them pairs, {} there already)",
             source.kept, source.lines, source.name, source.pairs, source.duplicates
         ));
     }
-    Ok(Written { manifest, sheet })
+    Ok(Written {
+        manifest,
+        sheet,
+        audit: report,
+    })
 }
 
 /// Computes the package's features from candles, beside the place of the bridge.

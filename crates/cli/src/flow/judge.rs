@@ -13,8 +13,8 @@ use stats::softmax;
 
 use super::base::Base;
 use super::package::{self, Named, Package};
-use crate::{clock, interrupt};
 use crate::exit::{Exit, Stop};
+use crate::{clock, interrupt};
 
 /// Two markets as unlike as can be: what their prompts begin alike with, all prompts begin with.
 const UNLIKE: [&str; 2] = [
@@ -49,8 +49,10 @@ impl Bench {
     /// # Errors
     /// When an arm cannot be found or used, or arms of different bases or prompts are named.
     pub(crate) fn load(names: &[String], registry: &Registry) -> anyhow::Result<Self> {
-        let named: anyhow::Result<Vec<Named>> =
-            names.iter().map(|name| Named::find(name, registry)).collect();
+        let named: anyhow::Result<Vec<Named>> = names
+            .iter()
+            .map(|name| Named::find(name, registry))
+            .collect();
         let named = named?;
         let base = package::load_base(&named)?;
         let mut packages: Vec<Option<Package>> = Vec::with_capacity(named.len());
@@ -136,14 +138,20 @@ impl Bench {
             if sheets.iter().any(|sheet| sheet.name == name) {
                 let message = format!("two arms are called `{name}`");
                 return Err(Stop::new(Exit::Usage, message)
-                    .hint("register one of them under another name: `foretune promote RUN --as NAME`")
+                    .hint(
+                        "register one of them under another name: `foretune promote RUN --as NAME`",
+                    )
                     .into());
             }
             if let Some(package) = package {
                 kept.insert(name.clone(), package);
             }
             sheets.push(ArmSheet {
-                role: if sheets.is_empty() { Role::Champion } else { Role::Challenger },
+                role: if sheets.is_empty() {
+                    Role::Champion
+                } else {
+                    Role::Challenger
+                },
                 name,
                 adapter_sha256: sha256,
                 temperature: calibration.temperature,
@@ -225,8 +233,9 @@ impl Bench {
             ..generate::Options::default()
         };
         let (lora, decoder) = (self.arms.adapter(0), &self.base.decoder);
-        let answers =
-            generate::generate(decoder, lora, &begun, &options, &mut |_, _| interrupt::flow())?;
+        let answers = generate::generate(decoder, lora, &begun, &options, &mut |_, _| {
+            interrupt::flow()
+        })?;
         let reasons = answers.iter().map(|answer| {
             let written = text.tokenizer.decode_plain(&answer.tokens())?;
             let reason = written.trim_start_matches([' ', '-']);

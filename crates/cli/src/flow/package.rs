@@ -77,7 +77,11 @@ impl Named {
             .hint(format!(
                 "adapters in `{}`: {}; `base` is the base model itself",
                 registry.folder().display(),
-                if known.is_empty() { "none".to_owned() } else { known.join(", ") }
+                if known.is_empty() {
+                    "none".to_owned()
+                } else {
+                    known.join(", ")
+                }
             ))
             .into())
     }
@@ -116,7 +120,9 @@ pub(crate) fn load_base(named: &[Named]) -> anyhow::Result<Base> {
                     own.0, own.1
                 );
                 return Err(Stop::new(Exit::Model, message)
-                    .hint("compare adapters of one base model; each base wants a service of its own")
+                    .hint(
+                        "compare adapters of one base model; each base wants a service of its own",
+                    )
                     .into());
             }
             Some(_) => {}
@@ -168,7 +174,13 @@ fn name_of(run: &Run) -> anyhow::Result<String> {
     let name: String = name
         .unwrap_or("run")
         .chars()
-        .map(|c| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' })
+        .map(|c| {
+            if c.is_ascii_alphanumeric() || "-_.".contains(c) {
+                c
+            } else {
+                '-'
+            }
+        })
         .take(60)
         .collect();
     let name = name.trim_start_matches(['-', '_', '.']);
@@ -218,8 +230,8 @@ impl Package {
         ];
         for name in PEFT {
             let path = run.peft().join(name);
-            let bytes = std::fs::read(&path)
-                .map_err(|error| crate::files::fail("read", &path, error))?;
+            let bytes =
+                std::fs::read(&path).map_err(|error| crate::files::fail("read", &path, error))?;
             files.push((format!("{ADAPTER}/{name}"), bytes));
         }
         let own = Registry::new(&run.folder.join(OF_RUN));
@@ -235,10 +247,13 @@ impl Package {
     pub(crate) fn copy_to(&self, registry: &Registry, name: &str) -> anyhow::Result<()> {
         let mut files = Vec::new();
         let peft = PEFT.iter().map(|name| format!("{ADAPTER}/{name}"));
-        for name in [PROMPT.to_owned(), COMPLETIONS.to_owned()].into_iter().chain(peft) {
+        for name in [PROMPT.to_owned(), COMPLETIONS.to_owned()]
+            .into_iter()
+            .chain(peft)
+        {
             let path = self.folder.join(&name);
-            let bytes = std::fs::read(&path)
-                .map_err(|error| crate::files::fail("read", &path, error))?;
+            let bytes =
+                std::fs::read(&path).map_err(|error| crate::files::fail("read", &path, error))?;
             files.push((name, bytes));
         }
         let manifest = Manifest {
@@ -364,9 +379,8 @@ fn metrics(run: &Run) -> serde_json::Value {
     let report = std::fs::read(run.folder.join("report.json")).ok();
     let report: Option<serde_json::Value> =
         report.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-    let evaluation = report.map(|report| {
-        serde_json::json!({"arms": report["arms"], "findings": report["findings"]})
-    });
+    let evaluation = report
+        .map(|report| serde_json::json!({"arms": report["arms"], "findings": report["findings"]}));
     serde_json::json!({
         "steps": training.steps,
         "examples": training.examples,

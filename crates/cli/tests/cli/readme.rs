@@ -96,7 +96,11 @@ fn the_commands_of_the_page_on_packing_run() {
         assert_eq!(done.code, 0, "`{command}`: {done:#?}");
         assert!(!done.stdout.is_empty(), "{command}");
     }
-    for file in ["work/verify.sh", "work/formulas/formula_samples.jsonl", "factory.tar.zst"] {
+    for file in [
+        "work/verify.sh",
+        "work/formulas/formula_samples.jsonl",
+        "factory.tar.zst",
+    ] {
         assert!(folder.path().join(file).is_file(), "{file}");
     }
 }

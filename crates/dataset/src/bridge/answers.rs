@@ -172,6 +172,8 @@ impl Writer<'_> {
             "factors",
             format!("{} and {}", evidence.agree, evidence.against),
         );
+        let leaning = evidence.agree + evidence.against;
+        plain("leaning", leaning.to_string());
         plain("agreement", percent(evidence.agreement()));
         plain("typical_move", points(evidence.typical_move));
         plain("cost", points(evidence.cost));
@@ -260,12 +262,7 @@ impl Writer<'_> {
         let answer = format!(
             "{}\n{}\n{} Certainty {}, size {}.",
             self.pick(&words.openings, shown.id, "opening"),
-            steps
-                .iter()
-                .enumerate()
-                .map(|(index, step)| format!("{}. {step}", index + 1))
-                .collect::<Vec<_>>()
-                .join("\n"),
+            steps.join("\n"),
             self.pick(end, shown.id, "closing"),
             percent(shown.certainty),
             percent(evidence.size)

@@ -10,6 +10,7 @@
 //! Prado, "Advances in Financial Machine Learning", 2018, section 3.6).
 
 mod answers;
+mod audit;
 mod build;
 mod draw;
 mod evidence;

@@ -109,6 +109,9 @@ pub struct BridgeSheet {
     /// The share of answers that say nearly the same as an earlier one of their kind.
     #[serde(default)]
     pub near_duplicates: BTreeMap<String, f64>,
+    /// What the leak audit said: counts of its checks, or `skipped`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audit: Option<String>,
     /// What deserves to be known.
     pub notes: Vec<String>,
 }
@@ -197,6 +200,7 @@ impl BridgeSheet {
             formulas: 0,
             sources: Vec::new(),
             near_duplicates: BTreeMap::new(),
+            audit: None,
             notes,
         }
     }

@@ -6,7 +6,7 @@
 //! formula_samples.jsonl                joined_samples.jsonl  joined_pairs.jsonl
 //! validation.jsonl  test.jsonl         held-out scenarios
 //! ensemble/                            models by fold, the live one, the report
-//! templates/forex-bridge.toml          datasheet.json
+//! templates/forex-bridge.toml          datasheet.json  audit.json  audit.html
 //! manifest.json                        settings, sha256 of inputs and of every other file
 //! ```
 
@@ -26,7 +26,7 @@ use super::words::FILE as TEMPLATES;
 use super::{Bridge, BridgeSettings, Kind};
 use crate::datasheet::FileSheet;
 use crate::knowledge::{KnowledgeExample, near_duplicate_rate};
-use crate::store::{put_in_place, sync_directory};
+use crate::store::{AUDIT, AUDIT_PAGE, Audited, put_in_place, sync_directory};
 use crate::{DatasetError, hex};
 
 /// What a manifest of this kind says it is.
@@ -68,14 +68,19 @@ pub struct BridgeManifest {
 ///
 /// # Errors
 /// [`DatasetError::NotADataset`] if something else is there, [`DatasetError::Line`] for a further
-/// source with a line that is no example, [`DatasetError::Io`] if the disk fails; then nothing new
+/// source with a line that is no example, [`DatasetError::LeakFound`] for a report with a red
+/// check, [`DatasetError::Io`] if the disk fails; then nothing new
 /// is left behind.
 pub fn write(
     bridge: &Bridge,
     package: &Path,
     formulas: &[KnowledgeExample],
+    audited: Audited<'_>,
     directory: &Path,
 ) -> Result<(BridgeManifest, BridgeSheet), DatasetError> {
+    if let Audited::Made { report, .. } = audited {
+        report.refuse_red()?;
+    }
     let previous = check_target(directory)?;
     let parent = match directory.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -88,7 +93,7 @@ pub fn write(
         .map_err(DatasetError::io("create a directory in", parent))?;
     let fresh = staging.path().join("new");
     fs::create_dir_all(fresh.join("templates")).map_err(DatasetError::io("create", &fresh))?;
-    let written = write_files(bridge, package, formulas, &fresh)?;
+    let written = write_files(bridge, package, formulas, audited, &fresh)?;
     sync_directory(&fresh)?;
     put_in_place(staging, &fresh, directory, previous)?;
     sync_directory(parent)?;
@@ -99,6 +104,7 @@ fn write_files(
     bridge: &Bridge,
     package: &Path,
     formulas: &[KnowledgeExample],
+    audited: Audited<'_>,
     directory: &Path,
 ) -> Result<(BridgeManifest, BridgeSheet), DatasetError> {
     let mut files = BTreeMap::new();
@@ -158,6 +164,7 @@ fn write_files(
         }
     }
     sheet.sources = joined.sources;
+    sheet.audit = audited.words();
     let mut document = |name: &str, text: &str| {
         let path = directory.join(name);
         let mut file = Counted::create(&path)?;
@@ -173,6 +180,14 @@ fn write_files(
             .map_err(DatasetError::io("write", &directory.join(DATASHEET)))
     };
     document(DATASHEET, &(as_text(&sheet)? + "\n"))?;
+    if let Audited::Made { report, page } = audited {
+        let path = directory.join(AUDIT);
+        let text = serde_json::to_string_pretty(&report.without_times())
+            .map_err(std::io::Error::from)
+            .map_err(DatasetError::io("write", &path))?;
+        document(AUDIT, &(text + "\n"))?;
+        document(AUDIT_PAGE, page)?;
+    }
     if let Some(ensemble) = &bridge.ensemble {
         let folder = directory.join("ensemble");
         ensemble.save(&folder)?;

@@ -16,7 +16,7 @@ use crate::DatasetError;
 const NAMED_FAULTS: usize = 5;
 
 /// The rows of one pair in the order of time.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Table {
     /// What is traded.
     pub(crate) instrument: Instrument,
@@ -226,6 +226,24 @@ impl Table {
             .collect();
         for (row, known) in self.matured.iter_mut().enumerate() {
             *known = (*known).min(row);
+        }
+    }
+
+    /// Forgets all rows from `rows` on.
+    pub(crate) fn truncate(&mut self, rows: usize) {
+        self.decided.truncate(rows);
+        self.ends.truncate(rows);
+        self.outcomes.truncate(rows);
+        self.matured.truncate(rows);
+        for column in &mut self.shown {
+            column.truncate(rows);
+        }
+        for part in &mut self.parts {
+            *part = (*part).min(rows);
+        }
+        if let Some((sides, confidence)) = &mut self.upstream {
+            sides.truncate(rows);
+            confidence.truncate(rows);
         }
     }
 
