@@ -90,6 +90,9 @@ pub struct AsOf {
     /// The Fear & Greed index, 0 to 100, if a recent reading is known.
     #[serde(default)]
     pub fear_greed: Option<Known<f64>>,
+    /// The last funding rate paid, a fraction of the position's value; for perpetuals.
+    #[serde(default)]
+    pub funding: Option<Known<f64>>,
     /// The multi-timeframe view.
     pub frames: Vec<FrameView>,
     /// Headlines, newest first.
@@ -143,6 +146,9 @@ impl AsOf {
         if let Some(reading) = self.fear_greed {
             self.check("fear_greed", reading.value, "0 to 100", percentage)?;
         }
+        if let Some(funding) = self.funding {
+            self.check("funding", funding.value, "-1 to 1", |x| x.abs() <= 1.0)?;
+        }
         for state in self.frames.iter().filter_map(|frame| frame.state) {
             self.check("frame rsi", state.value.rsi, "0 to 100", percentage)?;
         }
@@ -189,6 +195,7 @@ impl AsOf {
                 .map(|known| ("typical_move", known)),
         )
         .chain(self.fear_greed.iter().map(|known| ("fear_greed", known)))
+        .chain(self.funding.iter().map(|known| ("funding", known)))
         .map(|(name, known)| (name.to_owned(), known.available_at))
         .collect();
         for frame in &self.frames {
@@ -222,6 +229,8 @@ impl AsOf {
                 "fear_greed",
                 self.fear_greed.map_or(50.0, |known| known.value),
             ),
+            ("funding", self.funding.map_or(0.0, |known| known.value)),
+            ("funding_known", f64::from(u8::from(self.funding.is_some()))),
             (
                 "fear_greed_known",
                 f64::from(u8::from(self.fear_greed.is_some())),
@@ -284,6 +293,7 @@ pub(crate) mod tests {
             volatility: known(0.006),
             typical_move: None,
             fear_greed: Some(Known::new(25.0, Timestamp(now.0 - 3_600_000))),
+            funding: None,
             frames: vec![
                 FrameView {
                     timeframe: Timeframe::HOUR,

@@ -6,8 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
-use market::sentiment::FearGreed;
-use market::{Bars, Instrument, Timestamp};
+use market::{Bars, Instrument, Surroundings, Timestamp};
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 use stats::split::{Assignment, TimeSplit};
@@ -75,7 +74,7 @@ impl Candidate {
 pub fn build(
     settings: &DatasetSettings,
     inputs: &[Bars],
-    sentiment: Option<&FearGreed>,
+    sentiment: Option<&Surroundings>,
     progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
 ) -> Result<Dataset, DatasetError> {
     settings.validate()?;
@@ -93,7 +92,7 @@ pub(crate) fn with_templates(
     settings: &DatasetSettings,
     templates: Templates,
     inputs: &[Bars],
-    sentiment: Option<&FearGreed>,
+    sentiment: Option<&Surroundings>,
     progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
 ) -> Result<Dataset, DatasetError> {
     let (inputs, mut warnings) = check_inputs(settings, inputs)?;

@@ -16,7 +16,7 @@ const FLAT_SIGMAS: f64 = 0.25;
 /// A 24 h change beyond one and a half times its typical size is a `surge` or a `plunge`.
 const SHARP_SIGMAS: f64 = 1.5;
 /// Headlines shown at most.
-const MOST_HEADLINES: usize = 3;
+pub(crate) const MOST_HEADLINES: usize = 3;
 /// Characters of a headline shown at most.
 const LONGEST_HEADLINE: usize = 100;
 
@@ -39,7 +39,7 @@ pub struct Fact {
 /// Facts by name: `price`, `change_24h`, `rsi`, `macd` (its histogram in basis points of the
 /// price), `ema` (the price over EMA(50); the word says whether it is above or below all four
 /// averages), `bollinger` (%B), `typical_move` (only for a volatility-scaled label),
-/// `fear_greed`, and `trend_<timeframe>` for each timeframe.
+/// `fear_greed`, `funding` (where a rate is known), and `trend_<timeframe>` for each timeframe.
 pub type Facts = BTreeMap<String, Fact>;
 
 /// Returns the facts of a view as they are shown.
@@ -158,6 +158,21 @@ pub fn facts(view: &AsOf, settings: &DatasetSettings) -> Facts {
             None => shown("n/a".to_owned(), Some("neutral"), None, view.decision_time),
         },
     );
+    if let Some(funding) = view.funding {
+        let value = rounded(funding.value * 100.0, 4);
+        // Positive rates are paid by the long side: a crowd that is long.
+        let zone = match value {
+            x if x > 0.03 => "longs pay much",
+            x if x > 0.0 => "longs pay",
+            x if x < 0.0 => "shorts pay",
+            _ => "nobody pays",
+        };
+        let text = format!("{}%", signed(value, 4));
+        add(
+            "funding",
+            shown(text, Some(zone), None, funding.available_at),
+        );
+    }
     for frame in &view.frames {
         let name = format!("trend_{}", frame.timeframe);
         let fact = match frame.state {
@@ -205,7 +220,8 @@ pub(crate) fn shown(mut facts: Facts, prompt: &str) -> Facts {
 /// the characters that chat templates delimit their roles with, a bounded number and length.
 pub(crate) fn headlines(view: &AsOf) -> Vec<String> {
     let plain = |character: &char| {
-        !character.is_control() && !matches!(character, '<' | '>' | '|' | '[' | ']' | '{' | '}')
+        !character.is_control()
+            && !matches!(character, '<' | '>' | '|' | '[' | ']' | '{' | '}' | '"')
     };
     view.headlines
         .iter()

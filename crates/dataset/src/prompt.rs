@@ -36,8 +36,10 @@ fn context(view: &AsOf, facts: &Facts, settings: &DatasetSettings) -> Value {
     add("horizon_hours", Value::from(settings.horizon_hours));
     add("label", label_context(settings.label));
     // So that a template may ask for what only some settings show.
-    if !facts.contains_key("typical_move") {
-        add("typical_move", Value::from(()));
+    for name in ["typical_move", "funding"] {
+        if !facts.contains_key(name) {
+            add(name, Value::from(()));
+        }
     }
     let trends: Vec<Value> = view
         .frames

@@ -6,17 +6,20 @@
 //! at the bar; a property test holds that.
 
 use formula::{Indicators, MultiTimeframe};
-use market::sentiment::FearGreed;
-use market::{Bars, Timestamp};
+use market::{Bars, Surroundings, Timestamp};
 
 use crate::as_of::{FrameState, FrameView};
+use crate::facts::MOST_HEADLINES;
 use crate::labels::{Outcomes, outcomes};
 use crate::{AsOf, DatasetError, DatasetSettings, Known, LabelRule};
+
+/// A funding rate older than this is no longer the current one: a day.
+const OLDEST_FUNDING: i64 = 86_400_000;
 
 /// One instrument made ready for decisions.
 pub struct Series<'a> {
     bars: &'a Bars,
-    sentiment: Option<&'a FearGreed>,
+    surroundings: Option<&'a Surroundings>,
     settings: &'a DatasetSettings,
     indicators: Indicators,
     frames: MultiTimeframe,
@@ -31,13 +34,13 @@ impl<'a> Series<'a> {
     /// [`DatasetError::Formula`] for a timeframe that is not a whole number of these bars.
     pub fn new(
         bars: &'a Bars,
-        sentiment: Option<&'a FearGreed>,
+        surroundings: Option<&'a Surroundings>,
         settings: &'a DatasetSettings,
     ) -> Result<Self, DatasetError> {
         let gaps = settings.gaps();
         Ok(Self {
             bars,
-            sentiment,
+            surroundings,
             settings,
             indicators: Indicators::compute_with(bars, gaps),
             frames: MultiTimeframe::compute_with(bars, &settings.timeframes, gaps)?,
@@ -87,18 +90,46 @@ impl<'a> Series<'a> {
             volatility: known(&indicators.volatility)?,
             typical_move,
             fear_greed: self.fear_greed(decision_time),
+            funding: self.funding(decision_time),
             frames: self.frames(decision_time),
-            headlines: Vec::new(),
+            headlines: self.headlines(decision_time),
         })
     }
 
     /// The last published reading, unless it is too old to say anything.
     fn fear_greed(&self, decision_time: Timestamp) -> Option<Known<f64>> {
         let lag = self.settings.fear_greed_lag();
-        let reading = self.sentiment?.as_of(decision_time.0, lag)?;
+        let index = self.surroundings?.fear_greed.as_ref()?;
+        let reading = index.as_of(decision_time.0, lag)?;
         let age = decision_time.0 - reading.available_at.0;
         (age <= self.settings.fear_greed_max_age())
             .then(|| Known::new(f64::from(reading.value), reading.available_at))
+    }
+
+    /// The last funding rate paid, unless payments have stopped.
+    fn funding(&self, decision_time: Timestamp) -> Option<Known<f64>> {
+        let (paid, rate) = self
+            .surroundings?
+            .funding(&self.bars.instrument, decision_time.0)?;
+        (decision_time.0 - paid.0 <= OLDEST_FUNDING).then(|| Known::new(rate, paid))
+    }
+
+    /// The newest headlines about this market.
+    fn headlines(&self, decision_time: Timestamp) -> Vec<Known<String>> {
+        let Some(all) = self.surroundings.and_then(|s| s.headlines.as_ref()) else {
+            return Vec::new();
+        };
+        let found = all.as_of(
+            decision_time.0,
+            self.settings.headlines_lag(),
+            self.settings.headlines_max_age(),
+            &self.bars.instrument,
+            MOST_HEADLINES,
+        );
+        found
+            .into_iter()
+            .map(|(available_at, text)| Known::new(text.to_owned(), available_at))
+            .collect()
     }
 
     /// The state of each timeframe's last closed bar, where it is the current one.

@@ -48,6 +48,10 @@ pub struct DatasetSettings {
     /// How old a Fear & Greed reading may be, counted from its publication, hours. An older one
     /// is treated as missing.
     pub fear_greed_max_age_hours: u32,
+    /// How long after its stamp a headline is known, minutes.
+    pub headlines_lag_minutes: u32,
+    /// How old a shown headline may be, hours.
+    pub headlines_max_age_hours: u32,
     /// Whether the 24 h change is named in words (`up`, `flat`, `down`) as well.
     pub change_zone: bool,
     /// A prompt template to use instead of the built-in one.
@@ -129,6 +133,8 @@ impl Default for DatasetSettings {
             market_closed_hours: 0,
             fear_greed_lag_hours: 24,
             fear_greed_max_age_hours: 72,
+            headlines_lag_minutes: 15,
+            headlines_max_age_hours: 24,
             change_zone: true,
             prompt_template: None,
             completion_templates: None,
@@ -174,6 +180,12 @@ impl DatasetSettings {
             ("market_closed_hours", self.market_closed_hours, 0),
             ("fear_greed_lag_hours", self.fear_greed_lag_hours, 0),
             ("fear_greed_max_age_hours", self.fear_greed_max_age_hours, 0),
+            ("headlines_max_age_hours", self.headlines_max_age_hours, 0),
+            (
+                "headlines_lag_minutes",
+                self.headlines_lag_minutes.div_ceil(60),
+                0,
+            ),
         ];
         for (name, value, least) in hours {
             if !(least..=LONGEST_HOURS).contains(&value) {
@@ -313,6 +325,24 @@ impl DatasetSettings {
     /// Returns the age from which a Fear & Greed reading counts as missing, in milliseconds.
     pub fn fear_greed_max_age(&self) -> i64 {
         i64::from(self.fear_greed_max_age_hours) * HOUR
+    }
+
+    /// Returns the lag of headlines in milliseconds.
+    pub fn headlines_lag(&self) -> i64 {
+        i64::from(self.headlines_lag_minutes) * 60_000
+    }
+
+    /// Returns the age from which a headline is left out, in milliseconds.
+    pub fn headlines_max_age(&self) -> i64 {
+        i64::from(self.headlines_max_age_hours) * HOUR
+    }
+
+    /// Returns how long after their stamps facts besides bars are known.
+    pub fn lags(&self) -> market::Lags {
+        market::Lags {
+            fear_greed: self.fear_greed_lag(),
+            headlines: self.headlines_lag(),
+        }
     }
 
     /// Reports whether the model is asked at this instant.

@@ -378,6 +378,16 @@ pub enum MarketError {
         /// The value.
         value: f64,
     },
+    /// A line is no headline.
+    #[error("`{}` line {line}: {reason}", path.display())]
+    Headline {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: u64,
+        /// What is wrong.
+        reason: String,
+    },
     /// A funding rate is not a finite number.
     #[error("`{origin}` row {row}: funding rate is {value}, expected a finite number")]
     Rate {

@@ -183,6 +183,7 @@ impl Request {
             typical_move,
             fear_greed: self.fear_greed.map(known),
             frames: self.frames(settings, time)?,
+            funding: None,
             headlines: headlines
                 .map(|headline| Known::new(headline.clone(), time))
                 .collect(),

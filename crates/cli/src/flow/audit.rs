@@ -4,8 +4,7 @@ use std::fmt::Write as _;
 
 use dataset::audit::{self, AuditReport, AuditSettings, Check, Status, Step, Subject};
 use dataset::{Dataset, DatasetError};
-use market::Bars;
-use market::sentiment::FearGreed;
+use market::{Bars, Surroundings};
 
 use crate::interrupt;
 use crate::progress::{Progress, spoken};
@@ -20,7 +19,7 @@ const SHOWN: usize = 3;
 pub(crate) fn of_dataset(
     dataset: &Dataset,
     bars: &[Bars],
-    sentiment: Option<&FearGreed>,
+    sentiment: Option<&Surroundings>,
     settings: &AuditSettings,
 ) -> Result<AuditReport, DatasetError> {
     timed(|progress| audit::run(dataset, bars, sentiment, settings, progress))

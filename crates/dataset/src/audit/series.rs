@@ -3,8 +3,7 @@
 
 use std::ops::ControlFlow;
 
-use market::Bars;
-use market::sentiment::FearGreed;
+use market::{Bars, Surroundings};
 
 use super::null::Pipeline;
 use super::record::AuditRecord;
@@ -25,7 +24,7 @@ use crate::{
 pub fn run(
     dataset: &Dataset,
     bars: &[Bars],
-    sentiment: Option<&FearGreed>,
+    sentiment: Option<&Surroundings>,
     settings: &AuditSettings,
     progress: Progress<'_>,
 ) -> Result<AuditReport, DatasetError> {
@@ -93,7 +92,7 @@ struct Source<'a> {
     settings: &'a DatasetSettings,
     templates: &'a Templates,
     bars: &'a [Bars],
-    sentiment: Option<&'a FearGreed>,
+    sentiment: Option<&'a Surroundings>,
 }
 
 impl Rerender for Source<'_> {
@@ -123,11 +122,11 @@ impl Rerender for Source<'_> {
 }
 
 impl Source<'_> {
-    fn changed(&self, readings: &FearGreed, change: &Change) -> FearGreed {
-        let lag = self.settings.fear_greed_lag();
+    fn changed(&self, readings: &Surroundings, change: &Change) -> Surroundings {
+        let lags = self.settings.lags();
         match change.future {
-            Future::Cut => readings.known_by(change.after.0, lag),
-            _ => readings.mirrored_after(change.after.0, lag),
+            Future::Cut => readings.known_by(change.after.0, lags),
+            _ => readings.mirrored_after(change.after.0, lags),
         }
     }
 

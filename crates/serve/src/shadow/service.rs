@@ -57,7 +57,7 @@ impl<'a> Ready<'a> {
     /// As [`Series::new`].
     pub fn new(
         bars: &'a Bars,
-        sentiment: Option<&'a market::sentiment::FearGreed>,
+        sentiment: Option<&'a market::Surroundings>,
         settings: &'a DatasetSettings,
     ) -> Result<Self, dataset::DatasetError> {
         Ok(Self {
