@@ -31,6 +31,8 @@ pub struct Request {
     pub indicators: Indicators,
     /// The Fear & Greed index, 0 to 100.
     pub fear_greed: Option<f64>,
+    /// The last funding rate of a perpetual, a fraction.
+    pub funding: Option<f64>,
     /// Headlines, newest first.
     pub headlines: Vec<String>,
     /// The state of each timeframe's last closed bar.
@@ -183,7 +185,7 @@ impl Request {
             typical_move,
             fear_greed: self.fear_greed.map(known),
             frames: self.frames(settings, time)?,
-            funding: None,
+            funding: self.funding.map(known),
             headlines: headlines
                 .map(|headline| Known::new(headline.clone(), time))
                 .collect(),

@@ -95,7 +95,8 @@ fn of_about(about: &About, file: &str, line: usize) -> AuditRecord {
         decision_time: about.decision_time,
         span: Some(about.span),
         split: Some(about.split),
-        label: about.label.clone(),
+        // One question for the probe: whether signals pay. Readings ask another one.
+        label: about.label.clone().filter(|_| about.kind != Kind::Reading),
         outcome_return: Some(about.outcome_return),
         features: BTreeMap::new(),
         facts: about.facts.clone(),
@@ -139,7 +140,7 @@ impl Rerender for Bridge {
                 prompt: asked.prompt,
                 features: BTreeMap::new(),
                 facts: asked.facts,
-                label: asked.label,
+                label: asked.label.filter(|_| kind_of(&record.id) != Kind::Reading),
             }));
             changed = Some((pair, table));
         }

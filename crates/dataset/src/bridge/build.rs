@@ -162,6 +162,12 @@ pub fn build(
         }
         counts.insert(table.instrument.to_string(), pair.counts);
     }
+    // A cut by position must not put later outcomes into an earlier part.
+    let order = |about: &About| (about.decision_time, about.instrument.clone());
+    for examples in examples.values_mut().chain(held_out.iter_mut()) {
+        examples.sort_by_cached_key(|example| order(&example.about));
+    }
+    preferences.sort_by_cached_key(|pair| order(&pair.about));
     if examples.is_empty() && preferences.is_empty() {
         return Err(DatasetError::Bridge {
             path: directory.to_owned(),
