@@ -21,8 +21,9 @@ def numbers(pattern, text):
     return [float(group) for group in found.groups()]
 
 
-def work_out(question):
-    """Returns the numbers of the answer, in its order."""
+def work_out(question, said):
+    """Returns the numbers of the answer; each step goes on from the number that the step before it
+    stated, so that a tie of rounding is one tie."""
     cases, wins, gain, loss = numbers(
         r"past cases: (\d+), won (\d+), mean gain ([0-9.]+)bp, mean loss ([0-9.]+)bp", question
     )
@@ -34,11 +35,12 @@ def work_out(question):
     (cap,) = numbers(rf"at most {PERCENT}", question)
     rate = round(100 * (wins + 0.5) / (cases + 1), 1)
     payoff = max(round(gain / loss, 2), 0.01)
-    even = round(100 / (1 + payoff), 1)
+    stated_payoff = said["payoff"] if abs(said["payoff"] - payoff) < 0.015 else payoff
+    even = round(100 / (1 + stated_payoff), 1)
     found = {"rate": rate, "payoff": payoff, "even": even, "certainty": certainty}
     size = 0.0
     if bound > even:
-        kelly = round(bound - (100 - bound) / payoff, 1)
+        kelly = round(bound - (100 - bound) / stated_payoff, 1)
         found["kelly"] = kelly
         size = round(min(max(kelly / 2, 0.0), cap), 1)
     found["size"] = size
@@ -68,7 +70,8 @@ def main():
     for line_number, line in enumerate(open(sys.argv[1], encoding="utf-8"), 1):
         example = json.loads(line)
         question, answer = (message["content"] for message in example["messages"])
-        expected, found = work_out(question), stated(answer)
+        found = stated(answer)
+        expected = work_out(question, found)
         checked += 1
         if expected.keys() != found.keys():
             wrong += 1

@@ -84,7 +84,7 @@ impl Writer<'_> {
                 loss => points(cases.loss),
                 payoff => format!("{:.2}", cases.payoff),
                 break_even => percent(cases.break_even),
-                p_value => format!("{:.2}", cases.p_value),
+                p_value => cases.p_value.map(|p| format!("{p:.2}")),
             }
         });
         context! {
@@ -164,7 +164,9 @@ impl Writer<'_> {
             plain("loss", points(cases.loss));
             plain("payoff", format!("{:.2}", cases.payoff));
             plain("break_even", percent(cases.break_even));
-            plain("p_value", format!("{:.2}", cases.p_value));
+            if let Some(p_value) = cases.p_value {
+                plain("p_value", format!("{p_value:.2}"));
+            }
             let kelly = tenth_percent(stats::kelly::fraction(cases.bound, cases.payoff));
             plain("kelly", percent(kelly));
         }
@@ -305,11 +307,18 @@ impl Writer<'_> {
             if agrees {
                 agreeing += 1;
                 sentences.push(format!("{}.", capital(&phrase)));
-            } else {
-                let turn = self.pick(&answers.turns, &name, &format!("turn {opposing}"));
-                opposing += 1;
-                sentences.push(format!("{}.", capital(&format!("{turn}{phrase}"))));
+                continue;
             }
+            // Nothing turns from nothing, and no two turns in an answer are alike.
+            let turn = if sentences.is_empty() {
+                ""
+            } else {
+                let first = seed::hash(self.settings.seed, "turn", &name) as usize;
+                answers.turns[(first % answers.turns.len() + opposing) % answers.turns.len()]
+                    .as_str()
+            };
+            opposing += 1;
+            sentences.push(format!("{}.", capital(&format!("{turn}{phrase}"))));
         }
         let when = when(agreeing, opposing);
         let opening = self

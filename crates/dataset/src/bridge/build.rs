@@ -218,15 +218,7 @@ fn sampled(
         .filter_map(|row| {
             let signal = signals[row]?;
             let end = table.ends[row]?;
-            let evidence = Evidence::gather(
-                &past,
-                row,
-                columns,
-                signal,
-                cost,
-                row_seed(settings, table, row),
-                settings,
-            )?;
+            let evidence = Evidence::gather(&past, row, columns, signal, cost, None, settings)?;
             let outcome = f64::from(table.outcomes[row]);
             Some(Sampled {
                 decided: table.decided[row],
@@ -256,6 +248,11 @@ fn candidates(
             && table.outcomes[*row].is_finite()
     })
     .collect()
+}
+
+/// Reports whether prompts of a kind show the analogues' p-value, which costs a bootstrap.
+fn shows_p_value(kind: Kind) -> bool {
+    matches!(kind, Kind::Scenario | Kind::Preference)
 }
 
 fn row_seed(settings: &BridgeSettings, table: &Table, row: usize) -> u64 {
@@ -361,7 +358,7 @@ impl Work<'_> {
             };
             let name = format!("{} {}", table.instrument, kind.as_str());
             let drawn = spread(&left, wanted + spare, settings.seed, &name);
-            let found = self.choose(table, signals, &past, &train, &own, &drawn);
+            let found = self.choose(table, signals, &past, &train, &own, &drawn, kind);
             let mut count = 0;
             for chosen in thinned(found, wanted, kind) {
                 if self.add(&mut made, table, &chosen, kind, Split::Train)? {
@@ -377,7 +374,7 @@ impl Work<'_> {
             let own = weights(table, &rows);
             let name = format!("{} {split}", table.instrument);
             let drawn = spread(&own, settings.held_out_per_pair, settings.seed, &name);
-            for chosen in self.choose(table, signals, &past, &rows, &own, &drawn) {
+            for chosen in self.choose(table, signals, &past, &rows, &own, &drawn, Kind::Scenario) {
                 self.add(&mut made, table, &chosen, Kind::Scenario, split)?;
             }
         }
@@ -393,6 +390,7 @@ impl Work<'_> {
         rows: &[usize],
         weights: &[f64],
         drawn: &[usize],
+        kind: Kind,
     ) -> Vec<Chosen> {
         let settings = self.writer.settings;
         let cost = settings.cost_of(table.instrument.as_str());
@@ -406,7 +404,7 @@ impl Work<'_> {
                     table.shown.len(),
                     signals[row]?,
                     cost,
-                    row_seed(settings, table, row),
+                    shows_p_value(kind).then(|| row_seed(settings, table, row)),
                     settings,
                 )?;
                 let signal = evidence.signal;
@@ -442,7 +440,7 @@ impl Work<'_> {
     ) -> Result<Option<Asked>, DatasetError> {
         let settings = self.writer.settings;
         let cost = settings.cost_of(table.instrument.as_str());
-        let seed = row_seed(settings, table, row);
+        let seed = shows_p_value(kind).then(|| row_seed(settings, table, row));
         let columns = table.shown.len();
         let Some(evidence) = Evidence::gather(past, row, columns, signal, cost, seed, settings)
         else {

@@ -56,8 +56,9 @@ pub(crate) struct Cases {
     pub(crate) payoff: f64,
     /// The win rate below which the trade loses, 1 / (1 + payoff), to a tenth of a percent.
     pub(crate) break_even: f64,
-    /// P-value of a mean result above 0 (stationary bootstrap), to two decimals.
-    pub(crate) p_value: f64,
+    /// P-value of a mean result above 0 (stationary bootstrap), to two decimals; none where it was
+    /// not asked for.
+    pub(crate) p_value: Option<f64>,
 }
 
 /// Everything known about a signal at its decision.
@@ -84,14 +85,15 @@ pub(crate) struct Evidence {
 }
 
 impl Evidence {
-    /// Gathers the evidence of a row; none where too little is known.
+    /// Gathers the evidence of a row; none where too little is known. `resampling` is the seed of
+    /// the bootstrap, which is left out without one.
     pub(crate) fn gather(
         past: &Past<'_>,
         row: usize,
         columns: usize,
         signal: Signal,
         cost: f64,
-        seed: u64,
+        resampling: Option<u64>,
         settings: &BridgeSettings,
     ) -> Option<Self> {
         let signal = Signal {
@@ -115,7 +117,7 @@ impl Evidence {
             .iter()
             .map(|outcome| signal.side.sign() * outcome - cost)
             .collect();
-        let cases = cases(&results, found.searched, seed, settings);
+        let cases = cases(&results, found.searched, resampling, settings);
         let size = cases.as_ref().map_or(0.0, |cases| size(cases, settings));
         let leaning = agree + against;
         let share = if leaning == 0 {
@@ -179,7 +181,12 @@ fn factors(past: &Past<'_>, row: usize, columns: usize, settings: &BridgeSetting
         .collect()
 }
 
-fn cases(results: &[f64], searched: usize, seed: u64, settings: &BridgeSettings) -> Option<Cases> {
+fn cases(
+    results: &[f64],
+    searched: usize,
+    resampling: Option<u64>,
+    settings: &BridgeSettings,
+) -> Option<Cases> {
     let independent = results.len();
     if independent < FEWEST_ANALOGUES {
         return None;
@@ -206,7 +213,9 @@ fn cases(results: &[f64], searched: usize, seed: u64, settings: &BridgeSettings)
         loss,
         payoff,
         break_even: tenth_percent(1.0 / (1.0 + payoff)),
-        p_value: hundredth(stationary::mean_above(results, 0.0, None, REPLICATES, seed).p_value),
+        p_value: resampling.map(|seed| {
+            hundredth(stationary::mean_above(results, 0.0, None, REPLICATES, seed).p_value)
+        }),
     })
 }
 

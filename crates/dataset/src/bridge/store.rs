@@ -249,33 +249,46 @@ fn digests(package: &Path) -> Result<BTreeMap<String, String>, DatasetError> {
         .map(|path| {
             let name = path.strip_prefix(package).unwrap_or(path);
             let name = name.to_string_lossy().replace('\\', "/");
-            Ok((name, digest(path)?.sha256))
+            Ok((name, hex(&sha256_of(path)?)))
         })
         .collect()
 }
 
+/// Returns the digest of a file of which lines mean nothing.
+fn sha256_of(path: &Path) -> Result<Vec<u8>, DatasetError> {
+    let mut digest = Sha256::new();
+    blocks(path, &mut |block| digest.update(block))?;
+    Ok(digest.finalize().to_vec())
+}
+
 /// Returns size, lines and digest of a file.
 pub(crate) fn digest(path: &Path) -> Result<FileSheet, DatasetError> {
-    let mut file = File::open(path).map_err(DatasetError::io("read", path))?;
     let mut digest = Sha256::new();
-    let mut buffer = vec![0; 1 << 18];
     let (mut bytes, mut lines) = (0, 0);
-    loop {
-        let n = file
-            .read(&mut buffer)
-            .map_err(DatasetError::io("read", path))?;
-        if n == 0 {
-            break;
-        }
-        digest.update(&buffer[..n]);
-        bytes += n as u64;
-        lines += buffer[..n].iter().filter(|byte| **byte == b'\n').count();
-    }
+    blocks(path, &mut |block| {
+        digest.update(block);
+        bytes += block.len() as u64;
+        lines += block.iter().filter(|byte| **byte == b'\n').count();
+    })?;
     Ok(FileSheet {
         bytes,
         lines,
         sha256: hex(&digest.finalize()),
     })
+}
+
+/// Reads a file block by block.
+fn blocks(path: &Path, take: &mut dyn FnMut(&[u8])) -> Result<(), DatasetError> {
+    let mut file = File::open(path).map_err(DatasetError::io("read", path))?;
+    let mut buffer = vec![0; 1 << 18];
+    loop {
+        match file.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(n) => take(&buffer[..n]),
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(DatasetError::io("read", path)(error)),
+        }
+    }
 }
 
 /// Reports whether a directory says that it is a bridge.
