@@ -6,6 +6,7 @@ use std::fs;
 use std::ops::ControlFlow;
 use std::path::Path;
 
+use dataset::ensemble::{self, EnsembleModel, EnsembleSettings, MemorySource, Row, Target};
 use dataset::world;
 use safetensors::tensor::{Dtype, TensorView};
 use weights::gguf::{self, Array, Tensor, TensorType, Value};
@@ -213,6 +214,37 @@ fn main() {
         "sound",
         &fs::read(at("set/manifest.json")).unwrap(),
     );
+    let model = at("model.json");
+    small_ensemble().save(&model).unwrap();
+    put("ensemble_model", "small", &fs::read(&model).unwrap());
+}
+
+/// A model of two features and three trees.
+fn small_ensemble() -> EnsembleModel {
+    let feature = |scale: i64| (0..600).map(|row| (row * scale % 31) as f32).collect();
+    let columns: Vec<Vec<f32>> = vec![feature(7), feature(11)];
+    let row = |row: usize| Row {
+        instrument: 0,
+        decision: row as i64 * 10,
+        end: row as i64 * 10 + 5,
+        target: columns[0][row] + columns[1][(row * 13) % 600] - 30.5,
+        weight: 1.0,
+    };
+    let source = MemorySource {
+        rows: (0..600).map(row).collect(),
+        target: Target::Return,
+        names: vec!["a".to_owned(), "b".to_owned()],
+        columns: columns.clone(),
+    };
+    let settings = EnsembleSettings {
+        folds: 1,
+        trees: 3,
+        depth: 2,
+        min_leaf_rows: 10.0,
+        ..Default::default()
+    };
+    let mut go_on = |_| ControlFlow::Continue(());
+    ensemble::fit(&source, &settings, &mut go_on).unwrap().live
 }
 
 fn ramp(shape: &[usize]) -> Vec<u8> {

@@ -5,6 +5,7 @@ mod scratch;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
+use dataset::ensemble::EnsembleModel;
 use dataset::{Dataset, read_pairs, world};
 use scratch::with_files;
 
@@ -52,4 +53,23 @@ pub(crate) fn preference_pairs(bytes: &[u8]) {
             }
         }
     });
+}
+
+/// A model of the ensemble: a whole file, or the model in it without its digest, so that lists that
+/// do not hold together are reached.
+pub(crate) fn ensemble_model(bytes: &[u8]) {
+    let file = EnsembleModel::parse(bytes).ok();
+    let bare = serde_json::from_slice::<serde_json::Value>(bytes);
+    let bare = bare.ok().and_then(|mut file| {
+        let model = file.get_mut("model").map(serde_json::Value::take);
+        serde_json::from_value::<EnsembleModel>(model.unwrap_or(file)).ok()
+    });
+    for model in file.into_iter().chain(bare) {
+        for value in [f32::NAN, f32::INFINITY, -1.0, 0.0, 0.5, f32::MAX] {
+            let row = vec![value; model.features.len()];
+            if let Ok(prediction) = model.predict(i64::MAX, &row) {
+                assert!((0.0..=1.0).contains(&prediction.probability));
+            }
+        }
+    }
 }

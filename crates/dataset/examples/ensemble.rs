@@ -1,12 +1,16 @@
 //! The ensemble on a package of wide tables: report, seconds and peak memory as JSON.
 //!
 //!     cargo run --release -p foretune-dataset --example ensemble -- PACKAGE [HORIZON] [MODELS]
+//!     cargo run --release -p foretune-dataset --example ensemble -- null PACKAGE HORIZON
 //!     cargo run --release -p foretune-dataset --example ensemble -- synthetic ROWS INSTRUMENTS FEATURES PACKAGE
 //!
 //! The first trains on `target_return_HORIZON` (20 by default) of the package and writes the models
-//! to the directory MODELS, if one is named. The second writes a package of seeded random walks, to
-//! measure time and memory at a size of which there is no real one: nothing in it can be
-//! predicted, and no score of it says anything about a market.
+//! to the directory MODELS, if one is named. The second does the same with outcomes that belong to
+//! another time: each instrument's outcomes moved on by a third of its rows, so that they overlap
+//! and go together as the real ones do and cannot be predicted; what is gained there is noise. The
+//! third writes a package of seeded random walks, to measure time and memory at a size of which
+//! there is no real one: nothing in it can be predicted, and no score of it says anything about a
+//! market.
 
 #![allow(
     clippy::print_stdout,
@@ -19,9 +23,10 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::Instant;
 
+use dataset::DatasetError;
 use dataset::ensemble::{
     ColumnSource, EnsembleProgress, EnsembleSettings, EnsembleStage, PackageSource, PackageTarget,
-    fit,
+    Row, Target, fit,
 };
 use market::table::{Package, WideColumn, WideOptions, WideValues, WideWriter};
 use rand::{RngExt, SeedableRng};
@@ -45,24 +50,29 @@ fn main() {
             features.parse().unwrap(),
             Path::new(package),
         ),
-        [package] => train(Path::new(package), AHEAD, None),
-        [package, horizon] => train(Path::new(package), horizon.parse().unwrap(), None),
+        ["null", package, horizon] => {
+            train(Path::new(package), horizon.parse().unwrap(), None, true);
+        }
+        [package] => train(Path::new(package), AHEAD, None, false),
+        [package, horizon] => train(Path::new(package), horizon.parse().unwrap(), None, false),
         [package, horizon, models] => {
-            train(
-                Path::new(package),
-                horizon.parse().unwrap(),
-                Some(Path::new(models)),
-            );
+            let models = Some(Path::new(models));
+            train(Path::new(package), horizon.parse().unwrap(), models, false);
         }
         _ => panic!("usage: see the head of this file"),
     }
 }
 
-fn train(directory: &Path, horizon: usize, models: Option<&Path>) {
+fn train(directory: &Path, horizon: usize, models: Option<&Path>, null: bool) {
     let start = Instant::now();
     let package = Package::open(directory).unwrap();
     let target = PackageTarget::return_over(horizon);
-    let source = PackageSource::open(&package, &target, &[], None).unwrap();
+    let package = PackageSource::open(&package, &target, &[], None).unwrap();
+    let mut rows = package.rows().to_vec();
+    if null {
+        move_outcomes(&mut rows);
+    }
+    let source = WithRows { package, rows };
     let opened = start.elapsed().as_secs_f64();
     let settings = EnsembleSettings::default();
     let mut stages: Vec<(EnsembleStage, f64)> = Vec::new();
@@ -93,15 +103,56 @@ fn train(directory: &Path, horizon: usize, models: Option<&Path>) {
         "rows": source.rows().len(),
         "features": source.features().len(),
         "horizon_bars": horizon,
+        "outcomes_of_another_time": null,
         "seconds": seconds,
         "opened_at_seconds": opened,
         "stages": stages,
         "peak_memory_mib": peak_memory(),
         "threads": rayon::current_num_threads(),
+        "build": if cfg!(debug_assertions) { "dev" } else { "release" },
         "settings": settings,
         "report": ensemble.report,
     });
     println!("{}", serde_json::to_string_pretty(&result).unwrap());
+}
+
+/// A package with rows of its own.
+struct WithRows<'a> {
+    package: PackageSource<'a>,
+    rows: Vec<Row>,
+}
+
+impl ColumnSource for WithRows<'_> {
+    fn rows(&self) -> &[Row] {
+        &self.rows
+    }
+
+    fn target(&self) -> Target {
+        self.package.target()
+    }
+
+    fn features(&self) -> &[String] {
+        self.package.features()
+    }
+
+    fn read(
+        &self,
+        feature: usize,
+        before: Option<i64>,
+        out: &mut [f32],
+    ) -> Result<(), DatasetError> {
+        self.package.read(feature, before, out)
+    }
+}
+
+fn move_outcomes(rows: &mut [Row]) {
+    for instrument in rows.chunk_by_mut(|a, b| a.instrument == b.instrument) {
+        let mut outcomes: Vec<f32> = instrument.iter().map(|row| row.target).collect();
+        outcomes.rotate_left(instrument.len() / 3);
+        for (row, outcome) in instrument.iter_mut().zip(outcomes) {
+            row.target = outcome;
+        }
+    }
 }
 
 /// Returns the largest resident memory of this process so far, MiB, where the system says it.

@@ -1,4 +1,4 @@
-//! The seeds of the fuzz targets for data sets and preference pairs (`fuzz/corpus`), whole and damaged, on stable Rust:
+//! The seeds of the fuzz targets for data sets, preference pairs and ensembles (`fuzz/corpus`), whole and damaged, on stable Rust:
 //! none may panic.
 #![expect(
     clippy::unwrap_used,
@@ -26,4 +26,9 @@ fn dataset_examples() {
 #[test]
 fn dataset_manifest() {
     replay("dataset_manifest", entry::manifest);
+}
+
+#[test]
+fn ensemble_model() {
+    replay("ensemble_model", entry::ensemble_model);
 }

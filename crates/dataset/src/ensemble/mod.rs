@@ -30,6 +30,8 @@ mod folds;
 mod linear;
 mod model;
 mod package;
+#[cfg(test)]
+mod reference;
 mod report;
 mod score;
 mod screen;

@@ -12,8 +12,9 @@ use crate::Decision;
 /// A pair of trees and regression with its calibration.
 ///
 /// Its answers depend on its own numbers only, so a model that was saved and loaded answers alike.
+/// However it is read, its lists are checked against each other first.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "Unchecked")]
 pub struct EnsembleModel {
     /// The fold it was made for, from 1; nothing for the live model, which has seen every row.
     pub fold: Option<u16>,
@@ -26,6 +27,39 @@ pub struct EnsembleModel {
     pub(super) trees: Trees,
     pub(super) linear: Linear,
     pub(super) calibration: Isotonic,
+}
+
+/// A model as a file says it is.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Unchecked {
+    fold: Option<u16>,
+    trained_through: i64,
+    trained_rows: usize,
+    features: Vec<String>,
+    trees: Trees,
+    linear: Linear,
+    calibration: Isotonic,
+}
+
+impl TryFrom<Unchecked> for EnsembleModel {
+    type Error = String;
+
+    fn try_from(read: Unchecked) -> Result<Self, String> {
+        let model = Self {
+            fold: read.fold,
+            trained_through: read.trained_through,
+            trained_rows: read.trained_rows,
+            features: read.features,
+            trees: read.trees,
+            linear: read.linear,
+            calibration: read.calibration,
+        };
+        match model.fault() {
+            Some(fault) => Err(fault),
+            None => Ok(model),
+        }
+    }
 }
 
 /// A model's answer.
@@ -109,7 +143,7 @@ impl EnsembleModel {
     }
 
     /// Returns what is wrong with a model from a file, if anything is.
-    pub(super) fn fault(&self) -> Option<String> {
+    fn fault(&self) -> Option<String> {
         let features = self.features.len();
         if !(1..=MOST_FEATURES).contains(&features) {
             return Some(format!(

@@ -100,6 +100,12 @@ impl<'a> PackageSource<'a> {
             }
         };
         let (names, left_out) = names(package, features);
+        if let Some(text) = matching_nothing(package, features) {
+            return Err(table_error(
+                &package.directory,
+                format!("no column of its tables matches the feature `{text}`"),
+            ));
+        }
         if names.is_empty() {
             return Err(table_error(
                 &package.directory,
@@ -362,6 +368,17 @@ fn names(package: &Package, wanted: &[String]) -> (Vec<String>, Vec<String>) {
         }
     }
     (names, left_out)
+}
+
+/// Returns the first name or pattern asked for that no column of the first table matches.
+fn matching_nothing<'a>(package: &Package, wanted: &'a [String]) -> Option<&'a str> {
+    let mut readers = package.pairs.iter().flat_map(|pair| &pair.tables);
+    let (_, first) = readers.next()?;
+    let asked = wanted.iter().filter(|text| !text.starts_with('!'));
+    asked.map(String::as_str).find(|text| {
+        let mut columns = first.columns().iter();
+        !columns.any(|column| matches(text, &column.name))
+    })
 }
 
 /// Returns whether a list of names and patterns picks a column: the last one that matches says.

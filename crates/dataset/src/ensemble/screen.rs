@@ -1,8 +1,13 @@
 //! Which columns are worth holding: a look at the first window of time, one column at a time.
 //!
-//! A column's score is its rank correlation with the outcome, measured inside each instrument and
-//! averaged: a level that differs between instruments (a price) says nothing by that alone. Of
-//! columns that rank the rows alike only the best is kept, else sixty copies of one indicator
+//! A column's score is a rank correlation with the outcome, measured inside each instrument and
+//! averaged. Each value is ranked among its *instrument's own past* only. Ranked in the whole
+//! window, a slow column (a running total, a price) would correlate with the outcome in any random
+//! walk: where the window lies high was decided by the very moves it is compared with (the bias of
+//! Dickey and Fuller; ranking by the past alone is the remedy of So and Shin, 1999, for ranks). The
+//! outcome is not centred either: its signed ranks have no mean but its own.
+//!
+//! Of columns that rank the rows alike only the best is kept, else sixty copies of one indicator
 //! would crowd out the rest. Only rows before the warm-up count, so no fold and no calibration has
 //! a part in the choice.
 //!
@@ -54,7 +59,8 @@ pub struct Screening {
 pub struct Kept {
     /// Its name.
     pub name: String,
-    /// Its rank correlation with the outcome, the mean over instruments.
+    /// The correlation of its ranks among the past with the outcome's signed ranks, the mean over
+    /// instruments.
     pub correlation: f64,
     /// The share of missing values.
     pub missing: f64,
@@ -134,7 +140,9 @@ impl<'a> Screen<'a> {
             values: values.iter().filter(|value| !value.is_nan()).count(),
             varies,
             infinite,
-            correlation: self.mean(&values, &self.outcome, ranked),
+            correlation: self.mean(&values, &self.outcome, |a, b| {
+                along(&past_ranks(a), &self.signed(b))
+            }),
             sketch: if varies {
                 self.sketch(&values)
             } else {
@@ -174,6 +182,18 @@ impl<'a> Screen<'a> {
             }
         }
         if rows == 0.0 { 0.0 } else { sum / rows }
+    }
+
+    /// Returns the signed ranks of outcomes; sides count alike.
+    fn signed(&self, outcome: &[f32]) -> Vec<f32> {
+        if self.source.target() == Target::Label {
+            return outcome.iter().map(|label| 2.0 * label - 1.0).collect();
+        }
+        let sizes: Vec<f32> = outcome.iter().map(|value| value.abs()).collect();
+        let signed = outcome.iter().zip(ranks(&sizes));
+        signed
+            .map(|(value, rank)| (rank + 0.5).copysign(*value))
+            .collect()
     }
 
     fn mean_size(&self, a: &[f32], b: &[f32], of: impl Fn(&[f32], &[f32]) -> f64) -> f64 {
@@ -311,6 +331,46 @@ fn ranked(a: &[f32], b: &[f32]) -> f64 {
     pearson(&ranks(a), &ranks(b))
 }
 
+/// Returns how much one goes along with the other, from -1 to 1, nothing centred.
+fn along(a: &[f32], b: &[f32]) -> f64 {
+    let size = (dot(a, a) * dot(b, b)).sqrt();
+    if size > 0.0 { dot(a, b) / size } else { 0.0 }
+}
+
+/// Returns for each value where it lies among those before it, from -0.5 to 0.5.
+fn past_ranks(values: &[f32]) -> Vec<f32> {
+    let ranks = ranks(values);
+    // Mean ranks are multiples of a half.
+    let place = |rank: f32| (2.0 * rank) as usize + 1;
+    let mut seen = vec![0_u32; 2 * values.len() + 1];
+    let up_to = |seen: &[u32], mut at: usize| {
+        let mut count = 0;
+        while at > 0 {
+            count += seen[at];
+            at &= at - 1;
+        }
+        count
+    };
+    let mut past = Vec::with_capacity(values.len());
+    for (before, &rank) in ranks.iter().enumerate() {
+        let at = place(rank);
+        let (less, not_more) = (up_to(&seen, at - 1), up_to(&seen, at));
+        let middle = (less + not_more) as f32 / 2.0;
+        past.push(if before == 0 {
+            0.0
+        } else {
+            middle / before as f32 - 0.5
+        });
+        // A Fenwick tree: counts of the places up to each.
+        let mut slot = at;
+        while slot < seen.len() {
+            seen[slot] += 1;
+            slot += slot & slot.wrapping_neg();
+        }
+    }
+    past
+}
+
 /// Returns the correlation; 0 where one does not vary.
 fn pearson(a: &[f32], b: &[f32]) -> f64 {
     let n = a.len() as f64;
@@ -352,6 +412,49 @@ mod tests {
         assert_eq!(ranks(&[3.0, 1.0, 3.0, 2.0]), [2.5, 0.0, 2.5, 1.0]);
         assert_eq!(ranks(&[0.0, -0.0]), [0.5, 0.5]);
         assert!(ranks(&[]).is_empty());
+    }
+
+    #[test]
+    fn places_among_the_past() {
+        let check = |values: &[f32]| {
+            let found = past_ranks(values);
+            for (row, value) in values.iter().enumerate().skip(1) {
+                let past = &values[..row];
+                let less = past.iter().filter(|other| *other < value).count() as f32;
+                let equal = past.iter().filter(|other| *other == value).count() as f32;
+                let expected = (less + equal / 2.0) / row as f32 - 0.5;
+                assert!((found[row] - expected).abs() < 1e-6, "{row}");
+            }
+        };
+        check(&[3.0, 1.0, 3.0, 2.0, 3.0, 9.0, -1.0]);
+        let long: Vec<f32> = (0..500).map(|i| (i * 7919 % 101) as f32).collect();
+        check(&long);
+        assert!(past_ranks(&[]).is_empty());
+    }
+
+    /// Ranked in the whole window a random walk seems to foretell its own next steps.
+    #[test]
+    fn a_random_walk_foretells_nothing() {
+        use rand::{RngExt, SeedableRng};
+        let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(1);
+        let (mut whole, mut past) = (0.0, 0.0);
+        for _ in 0..400 {
+            let steps: Vec<f32> = (0..201)
+                .map(|_| random.random_range(-1.0_f32..1.0))
+                .collect();
+            let mut level = 0.0;
+            let walk: Vec<f32> = steps[..200]
+                .iter()
+                .map(|step| {
+                    level += step;
+                    level
+                })
+                .collect();
+            whole += ranked(&walk, &steps[1..]) / 400.0;
+            past += along(&past_ranks(&walk), &steps[1..]) / 400.0;
+        }
+        assert!(whole < -0.04, "{whole}");
+        assert!(past.abs() < 0.01, "{past}");
     }
 
     #[test]

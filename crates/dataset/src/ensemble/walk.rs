@@ -246,12 +246,14 @@ impl Work<'_> {
             .collect();
         let mut columns = Vec::with_capacity(self.matrix.len() * buy.len());
         for column in &self.matrix {
+            let start = columns.len();
             columns.extend(
                 drawn
                     .rows
                     .iter()
                     .map(|row| f64::from(column[*row as usize])),
             );
+            fill_if_empty(&mut columns[start..]);
         }
         let features = self.matrix.len();
         let (trees, linear) = rayon::join(
@@ -345,4 +347,37 @@ impl Work<'_> {
 struct Seen {
     rows: usize,
     through: i64,
+}
+
+/// Gives a column without any value one value everywhere: there is nothing to learn from it, and
+/// nothing to sort into bins.
+fn fill_if_empty(column: &mut [f64]) {
+    if column.iter().all(|value| value.is_nan()) {
+        column.fill(0.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_column_without_a_value_is_harmless() {
+        let happened: Vec<f64> = (0..400).map(|row| f64::from(row % 2)).collect();
+        let mut columns = happened.clone();
+        columns.extend([f64::NAN; 400]);
+        fill_if_empty(&mut columns[..400]);
+        fill_if_empty(&mut columns[400..]);
+        assert_eq!(columns[..400], happened);
+        let settings = EnsembleSettings {
+            min_leaf_rows: 5.0,
+            ..Default::default()
+        };
+        let trees = Trees::fit(&columns, 2, &happened, &[1.0; 400], &settings).unwrap();
+        let linear = Linear::fit(&columns, 2, &happened, &[1.0; 400], &settings).unwrap();
+        for empty in [f32::NAN, 0.0, 9.0] {
+            assert!(trees.logit(&[1.0, empty]) > 1.0);
+            assert!(linear.logit(&[0.0, empty]) < -1.0);
+        }
+    }
 }
