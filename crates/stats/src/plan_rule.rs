@@ -9,7 +9,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::metrics::{accuracy, flip_rate_by};
-use crate::world::World;
+use crate::world::{Draw, World};
 
 /// The thresholds of the rule.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -98,29 +98,44 @@ impl PlanRule {
             world.skill == 0.0,
             "a false promotion needs a useless challenger"
         );
-        let groups = vec![0; world.bars];
         let (mut at_the_end, mut at_any_look) = (0_usize, 0_usize);
         for number in 0..worlds as u64 {
             let draw = world.draw(seed.wrapping_add(number));
-            let promotes = |bars: usize| {
-                let verdict = self.apply(
-                    &groups[..bars],
-                    &draw.truth[..bars],
-                    &draw.champion[..bars],
-                    &draw.challenger[..bars],
-                );
-                verdict.promotes
+            let is_look = |bars: usize| {
+                bars == world.bars
+                    || (bars >= first_look && (bars - first_look).is_multiple_of(look_every))
             };
-            let last = promotes(world.bars);
-            let mut looks = (first_look..world.bars).step_by(look_every);
+            let (last, any) = self.watch(&draw, is_look);
             at_the_end += usize::from(last);
-            at_any_look += usize::from(last || looks.any(promotes));
+            at_any_look += usize::from(any);
         }
         FalsePromotion {
             at_the_end: at_the_end as f64 / worlds as f64,
             at_any_look: at_any_look as f64 / worlds as f64,
             worlds,
         }
+    }
+
+    /// Returns whether the rule promotes after the last bar, and whether at any look, counting
+    /// along instead of applying it to every prefix.
+    fn watch(&self, draw: &Draw, is_look: impl Fn(usize) -> bool) -> (bool, bool) {
+        let arms = [&draw.champion, &draw.challenger];
+        let (mut right, mut flips) = ([0.0; 2], [0.0; 2]);
+        let (mut last, mut any) = (false, false);
+        for bar in 0..draw.truth.len() {
+            for (own, arm) in arms.iter().enumerate() {
+                right[own] += f64::from(u8::from(arm[bar] == draw.truth[bar]));
+                flips[own] += f64::from(u8::from(bar > 0 && arm[bar] != arm[bar - 1]));
+            }
+            let bars = bar + 1;
+            if is_look(bars) {
+                let lead = (right[1] - right[0]) / bars as f64;
+                let excess = (flips[1] - flips[0]) / bar as f64;
+                last = lead >= self.accuracy_lead && excess <= self.flip_excess && flips[1] > 0.0;
+                any |= last;
+            }
+        }
+        (last, any)
     }
 }
 
@@ -146,6 +161,18 @@ mod tests {
         assert!(stubborn.one_class_only && !stubborn.promotes);
         let worse = rule.apply(&groups, &truth, &champion, &[1, 1, 0, 0, 1, 1, 0, 0]);
         assert!(!worse.promotes);
+    }
+
+    #[test]
+    fn counting_along_is_applying_the_rule() {
+        let rule = PlanRule::default();
+        for seed in 0..60 {
+            let draw = World::hourly(5).draw(seed);
+            let (last, _) = rule.watch(&draw, |bars| bars == 120);
+            let groups = [0; 120];
+            let whole = rule.apply(&groups, &draw.truth, &draw.champion, &draw.challenger);
+            assert_eq!(last, whole.promotes, "{seed}");
+        }
     }
 
     #[test]

@@ -4,10 +4,11 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use clap::Args;
+use market::Timestamp;
 use serve::evaluation::Verdict;
 use serve::report::Report;
 
-use super::export;
+use super::{evaluate_log, export};
 use crate::arguments::Global;
 use crate::exit::{Exit, Stop};
 use crate::flow::evaluation::{self, Input};
@@ -26,6 +27,10 @@ const REFUSED: &str = "the edge over the majority class is not above zero";
 /// regression on the same non-overlapping decisions of the test part, with
 /// time-block bootstrap intervals. Probabilities come from the logits of the
 /// decision's tokens and are calibrated on the validation part.
+///
+/// With --log it judges a shadow log instead: promote a challenger, keep the
+/// champion or roll back, by the rule laid down before the first decision. The
+/// verdict may be asked for every day.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Writes into the run directory:
@@ -36,12 +41,26 @@ Examples:
   foretune evaluate runs/quickstart
   foretune evaluate runs/quickstart --json | jq '.arms[] | {name, accuracy}'
   foretune evaluate runs/quickstart --gate    exit code 5 unless the edge is real
-  foretune evaluate runs/quickstart --temperature 0.7 --top-p 0.9 --answer-form decision")]
+  foretune evaluate runs/quickstart --temperature 0.7 --top-p 0.9 --answer-form decision
+  foretune evaluate --log shadow --knowledge-cutoff 2024-06-01
+  foretune evaluate --log shadow --json | jq '{verdict, arm, reasons}'")]
 pub(crate) struct Typed {
     /// Run directory
-    #[arg(value_name = "RUN")]
-    run: PathBuf,
-    /// Exit with code 5 unless the interval of the edge over the majority class is above zero
+    #[arg(
+        value_name = "RUN",
+        required_unless_present = "log",
+        conflicts_with = "log"
+    )]
+    run: Option<PathBuf>,
+    /// Judge the shadow log in this directory instead of a run
+    #[arg(long, value_name = "DIR")]
+    log: Option<PathBuf>,
+    /// With --log: also score before and after this time, the end of what the base model may have
+    /// read (such as 2024-06-01)
+    #[arg(long, value_name = "TIME", requires = "log")]
+    knowledge_cutoff: Option<Timestamp>,
+    /// Exit with code 5 unless the interval of the edge over the majority class is above zero; with
+    /// --log, unless the verdict is to promote
     #[arg(long)]
     gate: bool,
     #[command(flatten)]
@@ -100,8 +119,13 @@ impl TypedAnswers {
 /// # Errors
 /// When the run, its data set or its base model cannot be used, or on Ctrl-C.
 pub(crate) fn run(typed: &Typed, global: &Global) -> anyhow::Result<Printed> {
+    let folder = match (&typed.log, &typed.run) {
+        (Some(log), _) => return evaluate_log::run(log, typed.knowledge_cutoff, typed.gate),
+        (None, Some(run)) => run,
+        (None, None) => return Err(Stop::new(Exit::Usage, "name a run, or a log by --log").into()),
+    };
     let settings = Settings::resolve(global, &typed.answers.settings())?;
-    let run = Run::open(&typed.run)?;
+    let run = Run::open(folder)?;
     let (dataset, world) = examples::read(&run.dataset())?;
     let base = base::load(
         &run.record.model,

@@ -8,6 +8,7 @@ pub(crate) mod dataset_build;
 pub(crate) mod dataset_verify;
 pub(crate) mod estimate;
 pub(crate) mod evaluate;
+mod evaluate_log;
 pub(crate) mod export;
 pub(crate) mod features;
 pub(crate) mod formulas;

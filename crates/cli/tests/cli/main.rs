@@ -8,6 +8,7 @@
 mod answers;
 mod bad_input;
 mod estimate;
+mod evaluate_log;
 mod flow;
 mod import;
 mod keeping;
