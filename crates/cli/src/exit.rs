@@ -344,6 +344,13 @@ mod tests {
     }
 
     #[test]
+    fn a_leak_is_a_gate_that_was_not_met() {
+        let found = "check 3 `label_swap`".to_owned();
+        let report = check(DatasetError::LeakFound { found }, Exit::Refused);
+        assert_eq!(report.hints.len(), 1);
+    }
+
+    #[test]
     fn a_full_disk_outranks_the_room() {
         let source = || io::Error::from(io::ErrorKind::StorageFull);
         let path = std::path::PathBuf::from("x");

@@ -284,8 +284,8 @@ impl DatasetError {
                     .to_owned()
             }
             Self::LeakFound { .. } => {
-                "see docs/audit.md for what each check looks at; a build with --no-audit shows the \
-                 data set, which then says that it was not audited"
+                "to look at it, build it with --no-audit, which the data set then says of itself, \
+                 and run `foretune audit DIR --html audit.html`; docs/audit.md explains each check"
                     .to_owned()
             }
             Self::AuditBars { .. } => {

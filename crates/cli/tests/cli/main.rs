@@ -6,6 +6,7 @@
 )]
 
 mod answers;
+mod audit;
 mod bad_input;
 mod estimate;
 mod evaluate_log;

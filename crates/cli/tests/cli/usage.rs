@@ -14,6 +14,7 @@ fn help_is_as_documented() {
         "init",
         "data inspect",
         "dataset build",
+        "audit",
         "train sft",
         "train dpo",
         "export",

@@ -16,7 +16,7 @@ use crate::facts::Facts;
 use crate::{DatasetError, Split};
 
 /// A record longer than this is not one, bytes.
-const LONGEST_LINE: u64 = 8 << 20;
+const LONGEST_LINE: u64 = 1 << 20;
 /// Names that a record's instrument goes by where no field is named.
 const INSTRUMENTS: [&str; 4] = ["instrument", "pair", "symbol", "asset"];
 /// Classes that an answer may begin with, where no label is named.
@@ -329,7 +329,10 @@ fn stated(answer: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::audit::{AuditSettings, Subject, audit};
 
     fn one(line: &str) -> Result<AuditRecord, String> {
         let place = Place {
@@ -414,5 +417,32 @@ mod tests {
         .unwrap();
         let error = read_records(&path, &Fields::default(), None).unwrap_err();
         assert!(error.to_string().contains("a.jsonl` line 3"), "{error}");
+    }
+
+    proptest! {
+        /// Whatever a file says, reading it and auditing what was read comes to an end.
+        #[test]
+        fn any_text_is_audited_without_a_panic(
+            texts in prop::collection::vec("\\PC{0,60}", 1..8),
+            label in "[A-Z0-9.]{0,4}",
+        ) {
+            let mut records = Vec::new();
+            for (row, text) in texts.iter().enumerate() {
+                let _ = one(text);
+                let line = serde_json::json!({
+                    "decision_time": 1_706_702_400 + row,
+                    "prompt": text,
+                    "completion": text.to_uppercase(),
+                    "label": label,
+                });
+                records.push(one(&line.to_string()).unwrap());
+            }
+            let subject = Subject {
+                unknown_make: true,
+                ..Subject::of_records("any", &records)
+            };
+            let mut silent = |_| std::ops::ControlFlow::Continue(());
+            audit(&subject, &AuditSettings::default(), &mut silent).unwrap();
+        }
     }
 }

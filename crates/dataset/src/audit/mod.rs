@@ -12,7 +12,7 @@
 //! | 8 `leak_probe` | words and numbers of the prompt do not tell the outcome |
 //! | 9 `claims` | every number of an answer has a source |
 //! | 10 `splits` | parts are in order, apart in time and purged |
-//! | 11 `duplicates` | no prompt stands twice (files of others) |
+//! | 11 `duplicates` | no prompt stands in two parts (files of others) |
 //! | 12 `future_values` | no number of a prompt is a later bar's (files of others) |
 //!
 //! Whatever can be told as an [`AuditRecord`] can be audited; what can be rendered again from

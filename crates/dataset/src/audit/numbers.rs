@@ -1,6 +1,6 @@
 //! Numbers in texts: what an answer states (check 9), and where in a prompt a number stands.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::invariance::{Again, Batch};
 use super::record::{AuditRecord, ClaimRule};
@@ -64,6 +64,7 @@ pub(super) struct Slot<'a> {
 /// Returns the numbers of a text with the words before them.
 pub(super) fn slots(text: &str) -> Vec<Slot<'_>> {
     let mut slots: Vec<Slot<'_>> = Vec::new();
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
     for line in text.lines() {
         let mut at = 0;
         for number in numbers(line) {
@@ -78,19 +79,14 @@ pub(super) fn slots(text: &str) -> Vec<Slot<'_>> {
             at = start + number.len();
             let Some(read) = read(number) else { continue };
             let key = words.join(" ");
-            let earlier = |slot: &&Slot<'_>| {
-                slot.key == key
-                    || slot
-                        .key
-                        .strip_prefix(&key)
-                        .is_some_and(|rest| rest.starts_with(" #"))
-            };
-            let count = slots.iter().filter(earlier).count();
+            let count = counts.entry(key.clone()).or_insert(0_usize);
+            *count += 1;
+            let count = *count;
             slots.push(Slot {
-                key: if count == 0 {
+                key: if count == 1 {
                     key
                 } else {
-                    format!("{key} #{}", count + 1)
+                    format!("{key} #{count}")
                 },
                 text: number,
                 number: read,

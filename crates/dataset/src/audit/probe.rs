@@ -29,7 +29,7 @@ const FEWEST_ROWS: usize = 60;
 /// The weight of the penalty, per row learned from.
 const PENALTY: f64 = 0.05;
 /// Records rendered again on suspicion.
-const SUSPECTS: usize = 24;
+const SUSPECTS: usize = 12;
 /// Records named for the reader where they cannot be rendered again.
 const READ: usize = 5;
 /// What the probe reads most, as told to the reader.

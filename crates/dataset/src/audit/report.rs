@@ -318,7 +318,7 @@ pub enum Kind {
     Claims,
     /// 10: parts are apart in time.
     Splits,
-    /// 11: no prompt stands twice.
+    /// 11: no prompt stands in two parts or files.
     Duplicates,
     /// 12: no number of a prompt is a later bar's.
     FutureValues,
@@ -373,7 +373,7 @@ impl Kind {
             }
             Self::Claims => "Does every number of an answer have a source?",
             Self::Splits => "Are the parts in order, apart in time and purged?",
-            Self::Duplicates => "Does no prompt stand in two places?",
+            Self::Duplicates => "Does no prompt stand in two parts or files?",
             Self::FutureValues => "Is no number of a prompt the value of a later bar?",
         }
     }

@@ -30,7 +30,7 @@ impl Default for AuditSettings {
             seed: 17,
             samples: 120,
             cuts: 8,
-            null_bars: 16_384,
+            null_bars: 32_768,
             probe_rows: 2_000,
             suspicious_edge: 0.15,
         }
@@ -44,7 +44,7 @@ impl AuditSettings {
             seed,
             samples: 48,
             cuts: 4,
-            null_bars: 8_192,
+            null_bars: 16_384,
             probe_rows: 1_000,
             ..Self::default()
         }

@@ -6,7 +6,7 @@ use dataset::audit::{
     AuditRecord, AuditReport, AuditSettings, Change, Future, Pipeline, Rendered, Rerender, Status,
     Step, Subject, audit, run,
 };
-use dataset::{Dataset, DatasetError, DatasetSettings, Split, build, world};
+use dataset::{Audited, Dataset, DatasetError, DatasetSettings, Split, build, world};
 use market::{Bars, Timestamp};
 
 use crate::common::{quiet, walk};
@@ -441,4 +441,38 @@ fn with_little_data_nothing_is_claimed() {
     assert_eq!(status(&report, 6), Status::NotPossible);
     assert_eq!(status(&report, 8), Status::NotPossible);
     assert_eq!(dataset.split(Split::Train).len(), 60);
+}
+
+#[test]
+fn what_the_audit_refuses_is_not_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let bars = inputs();
+    let mut altered = dataset(&bars);
+    let write = |dataset: &Dataset, name: &str| {
+        let report = of_dataset(dataset, &bars);
+        let made = Audited::Made {
+            report: &report,
+            page: "<p>",
+        };
+        dataset.write_audited(&folder.path().join(name), made)
+    };
+    let manifest = write(&altered, "sound").unwrap();
+    assert!(manifest.files.contains_key("audit.json"));
+    assert!(manifest.audit.unwrap().contains(" 0 red"));
+    assert!(Dataset::read(&folder.path().join("sound")).is_ok());
+
+    altered.test[0].messages[0].content += "!";
+    altered.train[0].messages[1].content += " 77.7%";
+    let error = write(&altered, "leaky").unwrap_err();
+    let text = error.to_string();
+    assert!(
+        text.contains("check 9 `claims` at examples.jsonl line 1"),
+        "{text}"
+    );
+    assert!(error.hint().is_some());
+    let left = std::fs::read_dir(folder.path()).unwrap().count();
+    assert_eq!(left, 1);
+
+    let skipped = altered.write_audited(&folder.path().join("skipped"), Audited::Skipped);
+    assert_eq!(skipped.unwrap().audit.as_deref(), Some("skipped"));
 }

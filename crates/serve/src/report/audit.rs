@@ -304,15 +304,15 @@ fn scores(report: &Report) -> String {
 fn details(report: &Report) -> String {
     let mut html = String::new();
     for check in &report.checks {
-        let _ = write!(
+        let _ = writeln!(
             html,
-            "<h3>{} {}: {}</h3>\n",
+            "<h3>{} {}: {}</h3>",
             check.number,
             escape(&words(&check.name)),
             escape(result(check))
         );
         if let Some(reason) = &check.reason {
-            let _ = write!(html, "<p>{}</p>\n", escape(&capital(reason)));
+            let _ = writeln!(html, "<p>{}</p>", escape(&capital(reason)));
         }
         html.push_str("<ul class=\"small\">");
         for tried in &check.tried {
