@@ -202,6 +202,18 @@ fn main() {
 {"chosen":[{"role":"user","content":"q"},{"role":"assistant","content":"yes"}],"rejected":[{"role":"user","content":"q"},{"role":"assistant","content":"no"}]}
 "#;
     put("preference_pairs", "forms", pairs.as_bytes());
+    let mut bundle = dataset::archive::Bundle::new(serde_json::json!({"for": "a fuzz target"}));
+    for (name, text) in [("README.md", "read me\n"), ("deep/run.sh", "echo run\n")] {
+        bundle.add(name, text).unwrap();
+    }
+    let file = at("bundle.tar.zst");
+    bundle
+        .write(&file, &mut |_, _| ControlFlow::Continue(()))
+        .unwrap();
+    let tar = zstd::decode_all(&fs::read(&file).unwrap()[..]).unwrap();
+    put("archive", "tar", &tar);
+    put("archive", "file", &fs::read(&file).unwrap());
+
     let made = world::null(1, 40).unwrap();
     let mut go_on = |_| ControlFlow::Continue(());
     let set = dataset::build(&made.settings, &made.bars, None, &mut go_on).unwrap();

@@ -5,6 +5,7 @@ mod scratch;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
+use dataset::archive::{self, Limits};
 use dataset::ensemble::EnsembleModel;
 use dataset::{Dataset, read_pairs, world};
 use scratch::with_files;
@@ -71,5 +72,29 @@ pub(crate) fn ensemble_model(bytes: &[u8]) {
                 assert!((0.0..=1.0).contains(&prediction.probability));
             }
         }
+    }
+}
+
+/// The tar of a bundle, then the same bytes as the compressed file.
+pub(crate) fn archive(bytes: &[u8]) {
+    let compressed = zstd::encode_all(bytes, 1).unwrap();
+    let limits = Limits {
+        bytes: 1 << 20,
+        members: 100,
+    };
+    for file in [&compressed[..], bytes] {
+        with_files(&[("a.tar.zst", file)], |path| {
+            let mut go_on = |_, _| ControlFlow::Continue(());
+            let read = archive::verify(&path.join("a.tar.zst"), limits, &mut go_on);
+            let out = path.join("out");
+            let unpacked = archive::unpack(&path.join("a.tar.zst"), &out, limits, &mut go_on);
+            assert_eq!(read.is_ok(), unpacked.is_ok());
+            assert_eq!(out.exists(), unpacked.is_ok());
+            if let Err(error) = read {
+                let _ = (error.to_string(), error.hint());
+            } else {
+                std::fs::remove_dir_all(&out).unwrap();
+            }
+        });
     }
 }

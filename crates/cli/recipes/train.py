@@ -34,7 +34,8 @@ if UNSLOTH:
     from unsloth import FastLanguageModel  # before everything it changes
 
 import torch
-from datasets import Dataset
+from accelerate import PartialState
+from datasets import Dataset, load_from_disk
 from peft import LoraConfig, PeftModel, get_peft_model
 from torch.nn.functional import cross_entropy
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig, EarlyStoppingCallback
@@ -151,15 +152,22 @@ class Native:
             )
         return super().create_optimizer(*arguments, **options)
 
+    began = None
+
     def note(self, record):
-        """Appends to metrics.jsonl, in the fields of foretune's own log."""
+        """Appends to metrics.jsonl, in the fields of foretune's own log. What an earlier process logged
+        behind the checkpoint that this one went on from is dropped."""
         if not MAIN:
             return
         path = Path(self.args.output_dir) / "metrics.jsonl"
-        rows = bundle.lines(path) if path.is_file() else []
-        kept = [row for row in rows if row["step"] < record["step"]]
-        if len(kept) < len(rows) or not path.exists():
+        if self.began is None:
+            rows = bundle.lines(path) if path.is_file() else []
+            kept = [row for row in rows if row["step"] < record["step"]]
             bundle.write_lines(path, kept)
+            self.began = time.time() - (kept[-1].get("seconds", 0.0) if kept else 0.0)
+        record["seconds"] = time.time() - self.began
+        if record.get("tokens"):
+            record["tokens_per_second"] = record["tokens"] / max(record["seconds"], 1e-9)
         with open(path, "a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
 
@@ -167,7 +175,6 @@ class Native:
 class Sft(Native, SFTTrainer):
     """Completion-only cross-entropy with packed weights."""
 
-    began = None
     plain = 0.0
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
@@ -189,15 +196,13 @@ class Sft(Native, SFTTrainer):
             logs["loss"] = float(self.accelerator.reduce(torch.as_tensor(self.plain, device=self.args.device), "sum"))
             self.plain = 0.0
             step, total = self.state.global_step, self.state.max_steps
-            self.began = self.began or time.time()
             self.note(
                 {
                     "step": step, "total_steps": total,
                     "examples": min(step * SFT["batch_size"], SFT["examples"]), "loss": logs["loss"],
                     "learning_rate": SFT["learning_rate"] * factor(step - 1, total),
                     "gradient_norm": float(logs.get("grad_norm", 0.0)),
-                    "tokens": TOKENS[step], "rows": TOKENS[step], "seconds": time.time() - self.began,
-                    "tokens_per_second": TOKENS[step] / max(time.time() - self.began, 1e-9),
+                    "tokens": TOKENS[step], "rows": TOKENS[step], "tokens_per_second": 0.0,
                 }
             )
             if MAIN and (step % 10 == 0 or step == total):
@@ -341,6 +346,19 @@ def sft():
     finish(trainer, "sft")
 
 
+def on_disk(rows, folder):
+    """Returns rows as a data set that all processes read from one place: TRL caches the reference's scores
+    beside it, and another process has to find them."""
+    state = PartialState(cpu=not GPU)
+    if state.is_main_process and not folder.is_dir():
+        partial = folder.with_name(folder.name + ".partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        Dataset.from_list(rows).save_to_disk(str(partial))
+        os.replace(partial, folder)
+    state.wait_for_everyone()
+    return load_from_disk(str(folder))
+
+
 def dpo():
     own = SETTINGS["dpo"]
     tokens_of = bundle.tokenizer()
@@ -356,7 +374,7 @@ def dpo():
             precompute_ref_log_probs=own["reference"] == "start", disable_dropout=False,
             **arguments("dpo", SFT["batch_size"], own["steps"], own["learning_rate"]),
         ),
-        train_dataset=Dataset.from_list(rows), processing_class=tokens_of,
+        train_dataset=on_disk(rows, bundle.OUT / "dpo-rows"), processing_class=tokens_of,
     )
     if own["reference"] == "base" and "ref" in trainer.model.peft_config:
         # Without a copy of the start, TRL compares with the base, the adapter switched off.

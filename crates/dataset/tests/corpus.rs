@@ -1,4 +1,4 @@
-//! The seeds of the fuzz targets for data sets, preference pairs and ensembles (`fuzz/corpus`), whole and damaged, on stable Rust:
+//! The seeds of the fuzz targets for data sets, bundles, preference pairs and ensembles (`fuzz/corpus`), whole and damaged, on stable Rust:
 //! none may panic.
 #![expect(
     clippy::unwrap_used,
@@ -31,4 +31,9 @@ fn dataset_manifest() {
 #[test]
 fn ensemble_model() {
     replay("ensemble_model", entry::ensemble_model);
+}
+
+#[test]
+fn archive() {
+    replay("archive", entry::archive);
 }
