@@ -10,7 +10,7 @@ Needs the wheel named in requirements.txt and nothing else. The request:
      "progress": "progress.txt" or null}
 
 `scale`, `max_tokens`, `threads`, `n_probs`, `stop_tokens`, `cache_type` and `progress`
-may be left out. The file `progress` grows by one line with every answer. `cache_type` is the precision of cached keys and values: f16 is llama.cpp's default,
+may be left out. A prompt may have a `max_tokens` and an `n_probs` of its own. The file `progress` grows by one line with every answer. `cache_type` is the precision of cached keys and values: f16 is llama.cpp's default,
 f32 (without its fused attention) is as exact as it gets. The response, written to a
 temporary name and renamed:
 
@@ -94,6 +94,9 @@ def read_request(path):
         good = isinstance(prompt, dict) and "id" in prompt and is_token_list(prompt.get("tokens"))
         if not good or not prompt["tokens"]:
             raise CheckError(f"prompt {index} needs an `id` and a non-empty list `tokens` of token ids")
+        for name in ("max_tokens", "n_probs"):
+            if not is_count(prompt.setdefault(name, request[name])):
+                raise CheckError(f"field `{name}` of prompt {index} is of the wrong kind")
     for name in ("model", "adapter"):
         if request[name] is not None and not os.path.isfile(request[name]):
             raise CheckError(f"no such {name} file: `{request[name]}`")
@@ -115,12 +118,12 @@ def is_token_list(value):
 
 def start_server(llama, request):
     """Loads base and adapter for one conversation at a time, without any prompt cache."""
-    longest = max(len(prompt["tokens"]) for prompt in request["prompts"])
+    longest = max(len(prompt["tokens"]) + prompt["max_tokens"] for prompt in request["prompts"])
     parameters = llama.CommonParams()
     parameters.model.path = request["model"]
     if request["adapter"] is not None:
         parameters.lora_adapters = [llama.CommonAdapterLoraInfo(request["adapter"], request["scale"])]
-    parameters.n_ctx = -(-(longest + request["max_tokens"] + 8) // 256) * 256
+    parameters.n_ctx = -(-(longest + 8) // 256) * 256
     parameters.n_parallel = 1
     parameters.cache_prompt = False
     parameters.cache_ram_mib = 0
@@ -147,9 +150,9 @@ def start_server(llama, request):
 
 def complete(server, request, prompt):
     body = {
-        "prompt": prompt["tokens"], "n_predict": request["max_tokens"],
+        "prompt": prompt["tokens"], "n_predict": prompt["max_tokens"],
         "temperature": 0.0, "samplers": ["temperature"],
-        "n_probs": request["n_probs"], "post_sampling_probs": False,
+        "n_probs": prompt["n_probs"], "post_sampling_probs": False,
         "cache_prompt": False, "stream": False,
     }
     if request["adapter"] is not None:

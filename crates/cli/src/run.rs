@@ -6,7 +6,8 @@
 //! events.out.tfevents.*             the same progress for TensorBoard
 //! checkpoint.safetensors  adapter/  to resume from, and the adapter as PEFT has it
 //! adapter.gguf                      the adapter for llama.cpp (`export`)
-//! check.json                        the comparison with llama.cpp (`check`)
+//! export/                           merged models, bundles for ollama (`export`)
+//! check.json  check/                the comparison with llama.cpp and PEFT (`check`)
 //! decisions.jsonl                   every arm's test decisions (`evaluate`)
 //! report.json  report.html          the evaluation and its page (`evaluate`)
 //! training.html                     the page of the training (`report`)
@@ -40,11 +41,13 @@ const FILES: [&str; 4] = [
 ];
 
 /// What rests on a training and is void once another one begins.
-const RESULTS: [&str; 8] = [
+const RESULTS: [&str; 10] = [
     RECORD,
     "adapter",
     "adapter.gguf",
+    "export",
     "check.json",
+    "check",
     "decisions.jsonl",
     "report.json",
     "report.html",
@@ -60,7 +63,8 @@ A run directory:
   events.out.tfevents.*       the same for TensorBoard
   adapter/                    the adapter as PEFT loads it
   adapter.gguf                the adapter as llama.cpp loads it (export)
-  check.json                  the comparison with llama.cpp (check)
+  export/                     merged models, bundles for ollama (export)
+  check.json, check/          the comparison with llama.cpp and PEFT (check)
   decisions.jsonl             every arm's decisions on the test span (evaluate)
   report.json, report.html    the evaluation and its page (evaluate)
   training.html               the page of the training (report)
@@ -333,6 +337,20 @@ impl Run {
         self.folder.join("adapter.gguf")
     }
 
+    /// Returns the directory of what is exported beside the adapter.
+    pub(crate) fn export(&self) -> PathBuf {
+        self.folder.join("export")
+    }
+
+    /// Returns the directory's name, for files made from the run.
+    pub(crate) fn name(&self) -> String {
+        let name = self.folder.file_name();
+        name.map_or_else(
+            || "adapter".into(),
+            |name| name.to_string_lossy().into_owned(),
+        )
+    }
+
     /// Reads the adapter.
     ///
     /// # Errors
@@ -383,14 +401,29 @@ impl Record {
 /// With the path, when it cannot be read.
 pub(crate) fn sha256_of(path: &Path) -> anyhow::Result<String> {
     use anyhow::Context;
-    let bytes = std::fs::read(path).with_context(|| format!("cannot read `{}`", path.display()))?;
-    Ok(sha256(&bytes))
+    let read = || -> std::io::Result<String> {
+        let mut file = std::fs::File::open(path)?;
+        let mut hasher = Sha256::new();
+        let mut buffer = vec![0; 1 << 20];
+        loop {
+            let count = std::io::Read::read(&mut file, &mut buffer)?;
+            if count == 0 {
+                return Ok(hexadecimal(&hasher.finalize()));
+            }
+            hasher.update(&buffer[..count]);
+        }
+    };
+    read().with_context(|| format!("cannot read `{}`", path.display()))
 }
 
 /// Returns the lower-case hexadecimal SHA-256 of bytes.
 pub(crate) fn sha256(bytes: &[u8]) -> String {
+    hexadecimal(&Sha256::digest(bytes))
+}
+
+fn hexadecimal(digest: &[u8]) -> String {
     use std::fmt::Write as _;
-    Sha256::digest(bytes)
+    digest
         .iter()
         .fold(String::with_capacity(64), |mut text, byte| {
             // Writing to a string cannot fail.

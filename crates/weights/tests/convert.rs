@@ -386,6 +386,9 @@ fn tokenizers_that_gguf_cannot_hold_are_refused() {
     check("have the id", &|json| {
         json["model"]["vocab"]["zzz"] = 5.into();
     });
+    check("an empty list of merges", &|json| {
+        json["model"]["merges"] = serde_json::json!([]);
+    });
     check("not a pair", &|json| {
         json["model"]["merges"] = serde_json::json!([["a"]]);
     });

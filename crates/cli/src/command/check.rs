@@ -1,31 +1,39 @@
 //! `foretune check`: does a real client give the answers we gave?
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use anyhow::Context;
 use clap::Args;
+use dataset::Example;
+use model::{Keeping, Lora, generate};
+use weights::convert::{self, FileType, Job};
+use weights::gguf::TensorType;
+use weights::{BaseModel, WeightsError};
 
 use super::export;
 use crate::arguments::Global;
 use crate::exit::{Exit, Stop};
 use crate::flow::base::Base;
+use crate::flow::gate::{self, Artefact, Gate, Reference};
 use crate::flow::llama::{self, Outcome};
-use crate::flow::{base, examples, select};
+use crate::flow::{base, client, examples, select, sheet};
 use crate::output::Printed;
+use crate::progress::Progress;
 use crate::run::Run;
-use model::Keeping;
-
 use crate::settings::{Check, Model, Precision, Settings};
-use crate::{files, output};
+use crate::{files, interrupt, output};
 
-/// Compare the adapter's answers with those of llama.cpp
+/// Compare the adapter's answers with those of llama.cpp and PEFT
 ///
 /// Makes a Python environment of its own in the cache directory on first use,
 /// with llama.cpp as a prebuilt wheel, and lets it answer held-out prompts with
 /// base and adapter: once on an f32 copy of the base, where two correct engines
-/// agree closely, and once on the base as shipped, which a user will serve.
-/// Exit code 5 when the answers do not agree or do not have the form
-/// `DECISION: BUY|SELL|HOLD - reason`.
+/// agree closely, and once on the base as shipped, which a user will serve. Then
+/// it compares decisions: of the LoRA GGUF, of a merged GGUF, and of PEFT where
+/// it has answered. Exit code 5 when answers do not agree or do not have the form
+/// `DECISION: BUY|SELL|HOLD - reason`, when the decisions of a file drift, or when
+/// the model always decides alike.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 The rule, on the f32 copy:
@@ -35,17 +43,48 @@ The rule, on the f32 copy:
   equal token's log-probabilities must not differ by more than `check.drift`.
   Everything else is a mismatch, and one mismatch fails the check.
 On the base as shipped, `check.form_rate` of the answers must have the form.
+Of every file, at least `check.agreement` of the decisions on `check.review` prompts
+must equal the trained model's, and its probabilities of BUY, SELL and HOLD may lie
+`check.distance` from the trained model's on average.
+
+Written into the run directory:
+  check.json           everything compared
+  check/answers.csv    answers to review, with empty columns for your verdict
+  check/answers.html   the same with the prompts, to read or to print
+  check/request.json   what python/interop/peft_check.py answers with PEFT
 
 Examples:
   foretune check runs/quickstart
+  foretune check runs/quickstart --merged q4_k_m
+  foretune check runs/quickstart --artefact signal.gguf
   foretune check runs/quickstart --prompts 32 --json")]
 pub(crate) struct Typed {
     /// Run directory
     #[arg(value_name = "RUN")]
     run: PathBuf,
-    /// Held-out prompts to compare [default: check.prompts of the settings]
+    /// Held-out prompts to compare word by word [default: check.prompts of the settings]
     #[arg(long, value_name = "N")]
     prompts: Option<usize>,
+    /// Type of the merged model to compare: f16, bf16, q8_0, q4_k_m, or none
+    #[arg(long, value_name = "TYPE", default_value = "q8_0", value_parser = merged_type)]
+    merged: Merged,
+    /// A merged GGUF file to compare, instead of one made for it
+    #[arg(long, value_name = "FILE", conflicts_with = "merged")]
+    artefact: Option<PathBuf>,
+}
+
+/// Which merged model to compare.
+#[derive(Clone, Copy, Debug)]
+enum Merged {
+    Of(FileType),
+    None,
+}
+
+fn merged_type(text: &str) -> Result<Merged, String> {
+    match text {
+        "none" => Ok(Merged::None),
+        _ => text.parse().map(Merged::Of),
+    }
 }
 
 /// Runs the command.
@@ -61,22 +100,31 @@ pub(crate) fn run(typed: &Typed, global: &Global) -> anyhow::Result<Printed> {
         .collect();
     let settings = Settings::resolve(global, &flags)?;
     let run = Run::open(&typed.run)?;
+    let path = base::fetch(&run.record.model)?;
     let base = base::load(
         &run.record.model,
-        &base::fetch(&run.record.model)?,
+        &path,
         &unrounded(&run.record.settings.model),
     )?;
     export::same_base(&run, &base.sha256)?;
-    let outcome = check(&run, &base, &settings.check)?.ok_or_else(|| {
-        Stop::new(
-            Exit::Model,
-            format!(
-                "llama.cpp needs the base model as GGUF, `{}` is a directory",
-                run.record.model
-            ),
-        )
-        .hint("train on the GGUF form of the model to check it with llama.cpp")
-    })?;
+    let scratch = tempfile::Builder::new()
+        .prefix("foretune-check-")
+        .tempdir()
+        .context("cannot create a temporary directory")?;
+    let files = BaseModel::open(&path)?;
+    let gguf = match &base.gguf {
+        Some(gguf) => gguf.clone(),
+        None => converted(&files, scratch.path())?,
+    };
+    let outcome = Full {
+        run: &run,
+        base: &base,
+        files: &files,
+        gguf: &gguf,
+        scratch: scratch.path(),
+        settings: &settings.check,
+    }
+    .check(typed)?;
     Ok(Printed {
         data: serde_json::to_value(&outcome)?,
         text: text(&outcome),
@@ -84,9 +132,217 @@ pub(crate) fn run(typed: &Typed, global: &Global) -> anyhow::Result<Printed> {
     })
 }
 
+/// Converts a directory to the GGUF file that llama.cpp needs, its values kept.
+fn converted(base: &BaseModel, scratch: &Path) -> anyhow::Result<PathBuf> {
+    let stored = base.raw("model.embed_tokens.weight");
+    let file_type = match stored.map(|raw| raw.tensor_type) {
+        Some(TensorType::F16) => FileType::F16,
+        Some(TensorType::BF16) => FileType::BF16,
+        _ => FileType::F32,
+    };
+    let path = scratch.join("base.gguf");
+    let job = Job {
+        base,
+        adapter: None,
+        file_type,
+        name: "base",
+    };
+    let mut bar = Progress::start("convert the base model", "values", None);
+    let written = convert::write(&path, job, &mut |done, total| {
+        bar.set_total(total);
+        bar.set(done);
+        interrupt::flow()
+    });
+    bar.finish();
+    match written {
+        Err(WeightsError::Interrupted) => return Err(interrupt::stopped().into()),
+        written => written?,
+    };
+    Ok(path)
+}
+
+/// What the whole check works on.
+struct Full<'a> {
+    run: &'a Run,
+    base: &'a Base,
+    files: &'a BaseModel,
+    /// The base model as llama.cpp loads it.
+    gguf: &'a Path,
+    scratch: &'a Path,
+    settings: &'a Check,
+}
+
+impl Full<'_> {
+    fn check(&self, typed: &Typed) -> anyhow::Result<Outcome> {
+        let (run, base, settings) = (self.run, self.base, self.settings);
+        let (dataset, _) = examples::read(&run.dataset())?;
+        let apart = select::decisions(&dataset.test, dataset.settings.horizon(), 0);
+        let review: Vec<&Example> =
+            select::evenly(&apart, settings.review.max(settings.prompts)).collect();
+        let chosen: Vec<&Example> = select::evenly(&review, settings.prompts).collect();
+        let mut outcome = compare(run, base, self.gguf, &chosen, settings)?;
+        let adapter = run.adapter(base.decoder.config())?;
+        let reference = Reference::compute(base, &adapter, review)?;
+        let mut artefacts = vec![self.lora(&reference, &outcome)?];
+        let mut served = Vec::new();
+        if let Some((artefact, answers)) = self.merged(typed, &reference, &chosen)? {
+            artefacts.push(artefact);
+            served = chosen.iter().map(|e| e.id.clone()).zip(answers).collect();
+        }
+        let folder = run.folder.join("check");
+        match gate::peft(&reference, base, &folder, settings)? {
+            Ok(artefact) => artefacts.push(artefact),
+            Err(request) => output::note(&format!(
+                "  PEFT is not compared: python/interop/peft_check.py answers {}",
+                request.display()
+            )),
+        }
+        let gate = gate::gate(&reference, artefacts, settings);
+        if let Some(reason) = &gate.one_class {
+            output::warn(reason);
+        }
+        outcome.gate = Some(gate);
+        self.write_sheet(&folder, &reference, &adapter, &outcome, &served)?;
+        files::write_json(&run.folder.join("check.json"), &outcome)?;
+        Ok(outcome)
+    }
+
+    /// Compares the adapter beside the base as shipped.
+    fn lora(&self, reference: &Reference<'_>, outcome: &Outcome) -> anyhow::Result<Artefact> {
+        let adapter = self.run.gguf();
+        let named = ("lora-gguf", self.gguf, Some(adapter.as_path()));
+        let environment = client::environment()?;
+        let form = Some(outcome.form_rate);
+        let (artefact, _) = gate::llama(
+            &environment,
+            reference,
+            self.base,
+            named,
+            (&[], form),
+            self.settings,
+        )?;
+        Ok(artefact)
+    }
+
+    /// Compares a merged model, made for it or given.
+    fn merged(
+        &self,
+        typed: &Typed,
+        reference: &Reference<'_>,
+        chosen: &[&Example],
+    ) -> anyhow::Result<Option<(Artefact, Vec<String>)>> {
+        let made = self.scratch.join("merged.gguf");
+        let (name, path) = match (&typed.artefact, typed.merged) {
+            (Some(given), _) => {
+                // What is no model of this base's kind is told apart before llama.cpp sees it.
+                let found = BaseModel::open(given)?;
+                same_shape(given, &found, self.files)?;
+                let name = given.file_name().unwrap_or_default().to_string_lossy();
+                (format!("gguf {name}"), given.as_path())
+            }
+            (None, Merged::Of(kind)) => {
+                export::write_merged(self.run, self.files, kind, &made)?;
+                (format!("gguf {kind}"), made.as_path())
+            }
+            (None, Merged::None) => return Ok(None),
+        };
+        let prompts = self.base.text.prompts(chosen)?;
+        let found = gate::llama(
+            &client::environment()?,
+            reference,
+            self.base,
+            (&name, path, None),
+            (&prompts, None),
+            self.settings,
+        )?;
+        Ok(Some(found))
+    }
+
+    /// Writes the sheet for a person's review.
+    fn write_sheet(
+        &self,
+        folder: &Path,
+        reference: &Reference<'_>,
+        adapter: &Lora,
+        outcome: &Outcome,
+        served: &[(String, String)],
+    ) -> anyhow::Result<()> {
+        let answered = |id: &str| outcome.answers.iter().find(|answer| answer.id == id);
+        let missing: Vec<&Example> = reference
+            .examples
+            .iter()
+            .copied()
+            .filter(|example| answered(&example.id).is_none())
+            .collect();
+        let prompts = self.base.text.prompts(&missing)?;
+        let mut bar = Progress::start("answer for review", "prompts", Some(prompts.len() as u64));
+        let generated = generate::greedy(
+            &self.base.decoder,
+            Some(adapter),
+            &prompts,
+            self.settings.max_new_tokens,
+            &self.base.text.stop,
+            1,
+            &mut |done, _| {
+                bar.set(done as u64);
+                interrupt::flow()
+            },
+        );
+        bar.finish();
+        let mut written = Vec::new();
+        for (example, answer) in missing.iter().zip(&generated?) {
+            let text = self.base.text.tokenizer.decode_plain(&answer.tokens())?;
+            written.push((example.id.as_str(), text));
+        }
+        let text_of = |id: &str| {
+            let ours = written.iter().find(|(other, _)| *other == id);
+            ours.map(|(_, text)| text.clone())
+                .or_else(|| answered(id).map(|answer| answer.ours.clone()))
+                .unwrap_or_default()
+        };
+        let rows: Vec<sheet::Row> = reference
+            .examples
+            .iter()
+            .map(|example| sheet::Row {
+                id: example.id.clone(),
+                prompt: example.prompt().to_owned(),
+                answer: text_of(&example.id),
+                served: served
+                    .iter()
+                    .find(|(id, _)| *id == example.id)
+                    .map(|(_, text)| text.clone()),
+            })
+            .collect();
+        let [csv, _] = sheet::write(folder, &rows)?;
+        output::note(&format!("  answers to review: {}", csv.display()));
+        Ok(())
+    }
+}
+
+/// Refuses a file that cannot be this base model with an adapter merged in.
+fn same_shape(path: &Path, found: &BaseModel, base: &BaseModel) -> Result<(), Stop> {
+    let shapes = |model: &BaseModel| -> Vec<(String, Vec<usize>)> {
+        model
+            .tensor_names()
+            .filter(|name| *name != "lm_head.weight")
+            .map(|name| (name.to_owned(), model.shape(name).unwrap_or(&[]).to_vec()))
+            .collect()
+    };
+    if shapes(found) == shapes(base) {
+        return Ok(());
+    }
+    let message = format!(
+        "`{}` has other tensors than the base model `{}`",
+        path.display(),
+        base.path().display()
+    );
+    let hint = "name a file that `foretune export gguf` wrote for this run";
+    Err(Stop::new(Exit::Model, message).hint(hint))
+}
+
 /// Returns the error of a check that was not passed.
 pub(crate) fn refusal(outcome: &Outcome) -> Option<Stop> {
-    (!outcome.passed).then(|| {
+    if !outcome.passed {
         let message = format!(
             "the check was not passed: {} of {} answers differ from those of {}, {:.0} % have the form",
             outcome.mismatches,
@@ -94,7 +350,19 @@ pub(crate) fn refusal(outcome: &Outcome) -> Option<Stop> {
             outcome.client,
             outcome.form_rate * 100.0
         );
-        Stop::new(Exit::Refused, message)
+        return Some(Stop::new(Exit::Refused, message));
+    }
+    let artefacts = outcome.gate.iter().flat_map(|gate| &gate.artefacts);
+    let refused: Vec<String> = artefacts
+        .filter(|artefact| !artefact.blessed)
+        .map(|artefact| format!("{}: {}", artefact.name, artefact.reasons.join("; ")))
+        .collect();
+    (!refused.is_empty()).then(|| {
+        let message = format!("not blessed: {}", refused.join(". "));
+        Stop::new(Exit::Refused, message).hint(
+            "serve another form of the adapter (`foretune export gguf --type f16`), train longer, or \
+             say with `check.agreement`, `check.distance` and `check.one_class` what you accept",
+        )
     })
 }
 
@@ -107,19 +375,30 @@ pub(crate) fn check(run: &Run, base: &Base, settings: &Check) -> anyhow::Result<
     let Some(gguf) = &base.gguf else {
         return Ok(None);
     };
-    if !run.gguf().exists() {
-        export::gguf(run, base.decoder.config(), &run.gguf())?;
-    }
     let (dataset, _) = examples::read(&run.dataset())?;
     let apart = select::decisions(&dataset.test, dataset.settings.horizon(), 0);
     let chosen: Vec<_> = select::evenly(&apart, settings.prompts).collect();
+    let outcome = compare(run, base, gguf, &chosen, settings)?;
+    files::write_json(&run.folder.join("check.json"), &outcome)?;
+    Ok(Some(outcome))
+}
+
+/// Compares answers word by word with llama.cpp on `gguf`, the base model.
+fn compare(
+    run: &Run,
+    base: &Base,
+    gguf: &Path,
+    chosen: &[&Example],
+    settings: &Check,
+) -> anyhow::Result<Outcome> {
+    if !run.gguf().exists() {
+        export::gguf(run, base.decoder.config(), &run.gguf())?;
+    }
     if chosen.len() < settings.prompts {
         output::warn(&format!("only {} held-out prompts are there", chosen.len()));
     }
     let adapter = run.adapter(base.decoder.config())?;
-    let outcome = llama::check(base, gguf, &adapter, &run.gguf(), &chosen, settings)?;
-    files::write_json(&run.folder.join("check.json"), &outcome)?;
-    Ok(Some(outcome))
+    llama::check(base, gguf, &adapter, &run.gguf(), chosen, settings)
 }
 
 /// Returns the outcome in plain words.
@@ -135,6 +414,9 @@ pub(crate) fn text(outcome: &Outcome) -> String {
         outcome.form_rate * 100.0,
         outcome.served_agreement * 100.0
     );
+    if let Some(gate) = &outcome.gate {
+        gate_text(&mut out, gate);
+    }
     for answer in &outcome.answers {
         if let (llama_verdict, Some(difference)) =
             (answer.comparison.verdict, &answer.comparison.difference)
@@ -148,6 +430,34 @@ pub(crate) fn text(outcome: &Outcome) -> String {
         }
     }
     out
+}
+
+/// Tells how far decisions drift, an artefact a line.
+fn gate_text(out: &mut String, gate: &Gate) {
+    let [buy, sell, hold] = gate.counts;
+    let _ = writeln!(
+        out,
+        "{} decisions: {buy} BUY, {sell} SELL, {hold} HOLD",
+        gate.decisions
+    );
+    for artefact in &gate.artefacts {
+        let _ = writeln!(
+            out,
+            "  {:<14} {}  {:.0} % decide alike, probabilities {:.4} apart, log-probabilities {:.4} nats",
+            artefact.name,
+            if artefact.blessed {
+                "blessed"
+            } else {
+                "refused"
+            },
+            artefact.agreement * 100.0,
+            artefact.probability_distance,
+            artefact.log_probability_distance
+        );
+        for reason in &artefact.reasons {
+            let _ = writeln!(out, "    {reason}");
+        }
+    }
 }
 
 /// llama.cpp computes in f32 on the base as its file has it; so must we, to be compared.

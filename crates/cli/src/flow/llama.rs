@@ -13,15 +13,14 @@ use anyhow::Context;
 use dataset::Example;
 use model::{Lora, generate};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 
 use super::base::Base;
+use super::client::{self, Prompt, Query};
 use super::compare::{self, Comparison, Step, Verdict};
-use crate::exit::{Exit, Stop};
+use super::gate::Gate;
+use crate::interrupt;
 use crate::progress::Progress;
-use crate::python::Environment;
 use crate::settings::Check;
-use crate::{bundled, files, interrupt, output};
 
 /// Alternatives kept of each step, on both sides.
 const ALTERNATIVES: usize = 10;
@@ -64,6 +63,9 @@ pub(crate) struct Outcome {
     pub(crate) largest_drift: f64,
     /// Prompt by prompt.
     pub(crate) answers: Vec<Answer>,
+    /// How far decisions drift in what a user may load, where that was compared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) gate: Option<Gate>,
 }
 
 /// One prompt's answers.
@@ -82,40 +84,6 @@ pub(crate) struct Answer {
     pub(crate) comparison: Comparison,
 }
 
-#[derive(Deserialize)]
-struct Response {
-    #[serde(default)]
-    error: Option<String>,
-    #[serde(default)]
-    log: Vec<String>,
-    #[serde(default)]
-    library: String,
-    #[serde(default)]
-    version: String,
-    #[serde(default)]
-    results: Vec<Reply>,
-}
-
-#[derive(Deserialize)]
-struct Reply {
-    text: String,
-    finish: String,
-    positions: Vec<Position>,
-}
-
-#[derive(Deserialize)]
-struct Position {
-    id: u32,
-    logprob: f64,
-    top: Vec<Candidate>,
-}
-
-#[derive(Deserialize)]
-struct Candidate {
-    id: u32,
-    logprob: f64,
-}
-
 /// Answers the prompts of `examples` with both engines and compares.
 ///
 /// # Errors
@@ -129,7 +97,7 @@ pub(crate) fn check(
     examples: &[&Example],
     settings: &Check,
 ) -> anyhow::Result<Outcome> {
-    let environment = environment()?;
+    let environment = client::environment()?;
     let prompts = base.text.prompts(examples)?;
     let mut bar = Progress::start("answer", "prompts", Some(prompts.len() as u64));
     let ours = generate::greedy(
@@ -146,15 +114,23 @@ pub(crate) fn check(
     );
     bar.finish();
     let ours = ours?;
-    let served = ask(
-        &environment,
-        base,
-        gguf,
-        adapter_gguf,
-        &prompts,
-        settings,
-        Pass::Served,
-    )?;
+    let asked: Vec<Prompt> = prompts
+        .iter()
+        .map(|tokens| Prompt {
+            tokens: tokens.clone(),
+            max_tokens: settings.max_new_tokens,
+            alternatives: ALTERNATIVES,
+        })
+        .collect();
+    let query = Query {
+        title: "llama.cpp on the base as shipped",
+        model: gguf,
+        adapter: Some(adapter_gguf),
+        exact_cache: false,
+        stop: &base.text.stop,
+        prompts: &asked,
+    };
+    let served = client::ask(&environment, &query)?;
     let folder = tempfile::Builder::new()
         .prefix("foretune-f32-")
         .tempdir()
@@ -162,15 +138,13 @@ pub(crate) fn check(
     let exact = folder.path().join("base-f32.gguf");
     weights::gguf::write_full_precision(&weights::gguf::Gguf::open(gguf)?, &exact)?;
     interrupt::check()?;
-    let response = ask(
-        &environment,
-        base,
-        &exact,
-        adapter_gguf,
-        &prompts,
-        settings,
-        Pass::Exact,
-    )?;
+    let query = Query {
+        title: "llama.cpp on an f32 copy",
+        model: &exact,
+        exact_cache: true,
+        ..query
+    };
+    let response = client::ask(&environment, &query)?;
     let mut answers = Vec::with_capacity(examples.len());
     for (((example, generated), reply), served) in examples
         .iter()
@@ -179,111 +153,16 @@ pub(crate) fn check(
         .zip(&served.results)
     {
         let our_steps: Vec<Step> = generated.steps.iter().map(our_step).collect();
-        let their_steps: Vec<Step> = reply.positions.iter().map(their_step).collect();
-        let ended = generated.stopped || reply.finish != "length";
+        let ended = generated.stopped || reply.ended();
         answers.push(Answer {
             id: example.id.clone(),
             ours: base.text.tokenizer.decode_plain(&generated.tokens())?,
             theirs: reply.text.clone(),
             served: served.text.clone(),
-            comparison: compare::compare(&our_steps, &their_steps, ended, settings.tie),
+            comparison: compare::compare(&our_steps, &reply.steps(), ended, settings.tie),
         });
     }
-    Ok(outcome(
-        answers,
-        format!("{} {}", response.library, response.version),
-        settings,
-    ))
-}
-
-/// Returns the Python environment of the client, making it on first use.
-fn environment() -> anyhow::Result<Environment> {
-    let cache = weights::source::default_cache_dir()?;
-    output::note("  client: llama.cpp from PyPI, in an environment of foretune's own");
-    Environment::prepare(&cache, "llama-cpp", bundled::LLAMA_REQUIREMENTS)
-}
-
-/// Which of the two passes; the exact one keeps its cache in f32.
-#[derive(Clone, Copy)]
-enum Pass {
-    Served,
-    Exact,
-}
-
-fn ask(
-    environment: &Environment,
-    base: &Base,
-    gguf: &Path,
-    adapter_gguf: &Path,
-    prompts: &[Vec<u32>],
-    settings: &Check,
-    pass: Pass,
-) -> anyhow::Result<Response> {
-    let folder = tempfile::Builder::new()
-        .prefix("foretune-check-")
-        .tempdir()
-        .context("cannot create a temporary directory")?;
-    let script = folder.path().join("llama_client.py");
-    let request_path = folder.path().join("request.json");
-    let response_path = folder.path().join("response.json");
-    let progress_path = folder.path().join("progress.txt");
-    files::write(&script, bundled::LLAMA_CLIENT.as_bytes())?;
-    let numbered: Vec<_> = prompts
-        .iter()
-        .enumerate()
-        .map(|(id, tokens)| json!({"id": id, "tokens": tokens}))
-        .collect();
-    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let request = json!({
-        "model": std::path::absolute(gguf).context("cannot resolve the model's path")?,
-        "adapter": std::path::absolute(adapter_gguf).context("cannot resolve the adapter's path")?,
-        "prompts": numbered,
-        "max_tokens": settings.max_new_tokens,
-        "threads": threads,
-        "n_probs": ALTERNATIVES,
-        "cache_type": match pass {
-            Pass::Served => "f16",
-            Pass::Exact => "f32",
-        },
-        "stop_tokens": base.text.stop,
-        "progress": &progress_path,
-    });
-    files::write_json(&request_path, &request)?;
-    let title = match pass {
-        Pass::Served => "llama.cpp on the base as shipped",
-        Pass::Exact => "llama.cpp on an f32 copy",
-    };
-    let mut bar = Progress::start(title, "prompts", Some(prompts.len() as u64));
-    let mut tick = || {
-        // The file appears with the first answer.
-        let answered = std::fs::read_to_string(&progress_path).unwrap_or_default();
-        bar.set(answered.lines().count() as u64);
-    };
-    let ran = environment.run(&script, &[&request_path, &response_path], &mut tick);
-    bar.finish();
-    let (_, complaint) = ran?;
-    let failed = |message: String| Stop::new(Exit::Environment, message);
-    let bytes = std::fs::read(&response_path)
-        .map_err(|_| failed(format!("the llama.cpp client gave no answer: {complaint}")))?;
-    let response: Response = serde_json::from_slice(&bytes).map_err(|error| {
-        failed("the llama.cpp client's answer cannot be read".to_owned()).caused_by(error)
-    })?;
-    if let Some(error) = response.error {
-        let mut message = format!("llama.cpp: {error}");
-        if !response.log.is_empty() {
-            message += &format!(" ({})", response.log.join(" / "));
-        }
-        return Err(failed(message).into());
-    }
-    if response.results.len() != prompts.len() {
-        let message = format!(
-            "the llama.cpp client answered {} of {} prompts",
-            response.results.len(),
-            prompts.len()
-        );
-        return Err(failed(message).into());
-    }
-    Ok(response)
+    Ok(outcome(answers, response.client(), settings))
 }
 
 fn outcome(answers: Vec<Answer>, client: String, settings: &Check) -> Outcome {
@@ -320,6 +199,7 @@ fn outcome(answers: Vec<Answer>, client: String, settings: &Check) -> Outcome {
             .map(|answer| answer.comparison.largest_drift)
             .fold(0.0, f64::max),
         answers,
+        gate: None,
     }
 }
 
@@ -332,18 +212,6 @@ fn our_step(step: &generate::Step) -> Step {
             .top
             .iter()
             .map(|(token, value)| (*token, f64::from(*value)))
-            .collect(),
-    }
-}
-
-fn their_step(position: &Position) -> Step {
-    Step {
-        token: position.id,
-        log_probability: position.logprob,
-        others: position
-            .top
-            .iter()
-            .map(|other| (other.id, other.logprob))
             .collect(),
     }
 }

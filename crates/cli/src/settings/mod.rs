@@ -23,7 +23,9 @@ use dataset::ensemble::EnsembleSettings;
 use layers::{Layer, Origin, merge};
 use train::{DpoSettings, SftSettings};
 
-pub(crate) use sections::{AnswerForm, Answers, Check, Data, Evaluate, Market, Model, Precision};
+pub(crate) use sections::{
+    AnswerForm, Answers, Check, Data, Evaluate, Market, Model, OneClass, Precision,
+};
 
 use crate::arguments::Global;
 use crate::exit::{Exit, Stop};

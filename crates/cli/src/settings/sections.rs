@@ -191,6 +191,26 @@ pub(crate) struct Check {
     pub(crate) drift: f64,
     /// Share of the answers that must have the form `DECISION: ... - ...`.
     pub(crate) form_rate: f64,
+    /// Held-out decisions compared between engines, and answers written for a person's review.
+    pub(crate) review: usize,
+    /// Least share of decisions that an artefact must take as the trained model does.
+    pub(crate) agreement: f64,
+    /// Largest mean distance (half the sum of differences) between an artefact's probabilities of
+    /// BUY, SELL and HOLD and the trained model's.
+    pub(crate) distance: f64,
+    /// What a model that always decides alike gets.
+    pub(crate) one_class: OneClass,
+}
+
+/// What a model that always decides alike, where outcomes differ, gets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum OneClass {
+    /// No artefact of it is blessed.
+    #[default]
+    Refuse,
+    /// A warning.
+    Warn,
 }
 
 impl Default for Check {
@@ -201,6 +221,10 @@ impl Default for Check {
             tie: 0.001,
             drift: 0.002,
             form_rate: 0.9,
+            review: 50,
+            agreement: 0.9,
+            distance: 0.05,
+            one_class: OneClass::default(),
         }
     }
 }
@@ -279,6 +303,9 @@ impl Settings {
         at_least("evaluate.replicates", evaluate.replicates, 100)?;
         at_least("check.prompts", check.prompts, 1)?;
         at_least("check.max_new_tokens", check.max_new_tokens, 1)?;
+        at_least("check.review", check.review, 1)?;
+        within("check.agreement", check.agreement, 0.0..=1.0)?;
+        within("check.distance", check.distance, 0.0..=1.0)?;
         within(
             "evaluate.calibration_l2",
             evaluate.calibration_l2,

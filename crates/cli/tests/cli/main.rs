@@ -12,6 +12,8 @@ mod estimate;
 mod evaluate_log;
 mod flow;
 mod import;
+mod export;
+mod interop;
 mod keeping;
 mod killed;
 mod pack;

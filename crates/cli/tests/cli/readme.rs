@@ -33,6 +33,10 @@ const CHECK: &[&str] = &[
     "check.max_new_tokens=6",
     "--set",
     "check.prompts=2",
+    "--set",
+    "check.review=4",
+    "--set",
+    "check.agreement=0",
 ];
 
 fn root() -> &'static Path {

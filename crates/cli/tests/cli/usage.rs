@@ -23,6 +23,8 @@ fn help_is_as_documented() {
         "pack verify",
         "unpack",
         "import",
+        "export gguf",
+        "export ollama",
         "check",
         "evaluate",
         "report",

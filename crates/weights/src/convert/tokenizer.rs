@@ -87,6 +87,11 @@ pub(super) fn metadata(
     }
     let (tokens, types) = tokens(&document, base.config().vocab_size).map_err(&fail)?;
     let merges = merges(model).map_err(&fail)?;
+    if merges.is_empty() {
+        let found = "an empty list of merges".to_owned();
+        let supported = "at least one merge, as llama.cpp does, or a base model that is a GGUF file";
+        return Err(unsupported("writing the tokenizer", found, supported));
+    }
     let mut metadata = Metadata::new();
     let mut set = |key: &str, value: Value| {
         metadata.insert(format!("tokenizer.{key}"), value);

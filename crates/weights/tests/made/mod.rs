@@ -69,7 +69,7 @@ fn tokenizer() -> Json {
     json!({
         "added_tokens": added, "normalizer": null,
         "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false, "use_regex": true},
-        "model": {"type": "BPE", "vocab": vocabulary, "merges": []},
+        "model": {"type": "BPE", "vocab": vocabulary, "merges": [["\u{4e00}", "\u{4e01}"]]},
     })
 }
 

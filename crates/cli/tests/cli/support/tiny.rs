@@ -24,7 +24,7 @@ pub(crate) fn write(folder: &Path) {
     write_json(folder, "config.json", &config());
     write_json(folder, "tokenizer.json", &tokenizer());
     write_json(folder, "tokenizer_config.json", &tokenizer_config(true));
-    fs::write(folder.join("model.safetensors"), weights()).unwrap();
+    fs::write(folder.join("model.safetensors"), weights(vocabulary())).unwrap();
 }
 
 /// Writes the model without its chat template.
@@ -33,8 +33,32 @@ pub(crate) fn write_without_template(folder: &Path) {
     write_json(folder, "tokenizer_config.json", &tokenizer_config(false));
 }
 
+/// Gives the tokenizer of a model that [`write`] wrote the one merge that llama.cpp wants, and the
+/// model a token for it.
+pub(crate) fn give_a_merge(folder: &Path) {
+    let mut tokenizer = tokenizer();
+    tokenizer["model"]["vocab"]["th"] = vocabulary().into();
+    tokenizer["model"]["merges"] = json!([["t", "h"]]);
+    write_json(folder, "tokenizer.json", &tokenizer);
+    let mut config = config();
+    config["vocab_size"] = (vocabulary() + 1).into();
+    write_json(folder, "config.json", &config);
+    fs::write(folder.join("model.safetensors"), weights(vocabulary() + 1)).unwrap();
+}
+
+/// Widths of a model as a GGUF file: residual stream and feed-forward.
+pub(crate) type Widths = (usize, usize);
+
+/// Rows of whole blocks of K-quants.
+pub(crate) const WIDE: Widths = (256, 512);
+
 /// Writes a model of the same size as a GGUF file, as llama.cpp loads it.
 pub(crate) fn write_gguf(path: &Path) {
+    write_gguf_of(path, (HIDDEN, INTERMEDIATE));
+}
+
+/// Writes a model of other widths as a GGUF file.
+pub(crate) fn write_gguf_of(path: &Path, (hidden, intermediate): Widths) {
     let number = |value: usize| Meta::U32(value as u32);
     let text = |value: &str| Meta::String(value.to_owned());
     let mut tokens: Vec<String> = SPECIAL.iter().map(|name| (*name).to_owned()).collect();
@@ -49,14 +73,14 @@ pub(crate) fn write_gguf(path: &Path) {
         ("general.architecture", text("llama")),
         ("general.name", text("tiny")),
         ("llama.context_length", number(4096)),
-        ("llama.embedding_length", number(HIDDEN)),
+        ("llama.embedding_length", number(hidden)),
         ("llama.block_count", number(LAYERS)),
-        ("llama.feed_forward_length", number(INTERMEDIATE)),
+        ("llama.feed_forward_length", number(intermediate)),
         ("llama.attention.head_count", number(HEADS)),
         ("llama.attention.head_count_kv", number(KV_HEADS)),
         ("llama.attention.layer_norm_rms_epsilon", Meta::F32(1e-5)),
         ("llama.rope.freq_base", Meta::F32(10000.0)),
-        ("llama.rope.dimension_count", number(HIDDEN / HEADS)),
+        ("llama.rope.dimension_count", number(hidden / HEADS)),
         ("llama.vocab_size", number(count)),
         ("tokenizer.ggml.model", text("gpt2")),
         ("tokenizer.ggml.pre", text("smollm")),
@@ -71,24 +95,24 @@ pub(crate) fn write_gguf(path: &Path) {
         ("tokenizer.ggml.add_bos_token", Meta::Bool(false)),
         ("tokenizer.chat_template", text(TEMPLATE)),
     ];
-    let head = HIDDEN / HEADS;
+    let head = hidden / HEADS;
     let mut shapes = vec![
-        ("token_embd".to_owned(), vec![count, HIDDEN]),
-        ("output_norm".to_owned(), vec![HIDDEN]),
+        ("token_embd".to_owned(), vec![count, hidden]),
+        ("output_norm".to_owned(), vec![hidden]),
     ];
     for layer in 0..LAYERS {
         let mut add = |name: &str, shape: Vec<usize>| {
             shapes.push((format!("blk.{layer}.{name}"), shape));
         };
-        add("attn_norm", vec![HIDDEN]);
-        add("ffn_norm", vec![HIDDEN]);
-        add("attn_q", vec![HEADS * head, HIDDEN]);
-        add("attn_k", vec![KV_HEADS * head, HIDDEN]);
-        add("attn_v", vec![KV_HEADS * head, HIDDEN]);
-        add("attn_output", vec![HIDDEN, HEADS * head]);
-        add("ffn_gate", vec![INTERMEDIATE, HIDDEN]);
-        add("ffn_up", vec![INTERMEDIATE, HIDDEN]);
-        add("ffn_down", vec![HIDDEN, INTERMEDIATE]);
+        add("attn_norm", vec![hidden]);
+        add("ffn_norm", vec![hidden]);
+        add("attn_q", vec![HEADS * head, hidden]);
+        add("attn_k", vec![KV_HEADS * head, hidden]);
+        add("attn_v", vec![KV_HEADS * head, hidden]);
+        add("attn_output", vec![hidden, HEADS * head]);
+        add("ffn_gate", vec![intermediate, hidden]);
+        add("ffn_up", vec![intermediate, hidden]);
+        add("ffn_down", vec![hidden, intermediate]);
     }
     let mut state = SEED;
     let tensors: Vec<Tensor<'_>> = shapes
@@ -182,13 +206,10 @@ fn byte_letters() -> Vec<char> {
         .collect()
 }
 
-fn weights() -> Vec<u8> {
+fn weights(vocabulary: usize) -> Vec<u8> {
     let head = HIDDEN / HEADS;
     let mut shapes: BTreeMap<String, Vec<usize>> = BTreeMap::new();
-    shapes.insert(
-        "model.embed_tokens.weight".into(),
-        vec![vocabulary(), HIDDEN],
-    );
+    shapes.insert("model.embed_tokens.weight".into(), vec![vocabulary, HIDDEN]);
     shapes.insert("model.norm.weight".into(), vec![HIDDEN]);
     for layer in 0..LAYERS {
         let mut add = |name: &str, shape: Vec<usize>| {
