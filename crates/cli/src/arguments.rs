@@ -6,8 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::command::{
-    audit, check, data_inspect, dataset_build, dataset_verify, estimate, evaluate, export,
-    features, formulas, import, init, pack, predict, quickstart, report, train_dpo, train_sft,
+    audit, check, data_inspect, dataset_build, dataset_verify, estimate, evaluate, export, features, formulas, import, init, pack, predict, promote, quickstart, report, rollback, shadow, train_dpo, train_sft,
 };
 use crate::exit;
 
@@ -86,6 +85,9 @@ pub(crate) enum Command {
     Check(check::Typed),
     Evaluate(evaluate::Typed),
     Predict(predict::Typed),
+    Shadow(Box<shadow::Typed>),
+    Promote(promote::Typed),
+    Rollback(rollback::Typed),
     Report(report::Typed),
     Estimate(estimate::Typed),
 }

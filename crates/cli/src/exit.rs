@@ -226,7 +226,10 @@ fn exit_of(cause: &(dyn Error + 'static)) -> Option<Exit> {
             ServeError::Io { .. } | ServeError::Locked { .. } => Exit::Storage,
             ServeError::Setting { .. }
             | ServeError::Preregistered { .. }
-            | ServeError::Registry { .. } => Exit::Usage,
+            | ServeError::Registry { .. }
+            | ServeError::Listen { .. } => Exit::Usage,
+            ServeError::View(error) => of_dataset(error),
+            ServeError::Judge { .. } => Exit::Model,
             _ => Exit::Data,
         });
     }

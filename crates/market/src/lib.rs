@@ -10,6 +10,7 @@
 
 mod atomic;
 mod bars;
+pub mod binance;
 mod error;
 pub mod freqtrade;
 pub mod headlines;

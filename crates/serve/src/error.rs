@@ -76,6 +76,14 @@ pub enum ServeError {
         /// Why not.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// The service cannot listen.
+    #[error("cannot listen on {address}: {reason}")]
+    Listen {
+        /// Where.
+        address: std::net::SocketAddr,
+        /// Why not.
+        reason: String,
+    },
     /// The adapter registry cannot do what was asked.
     #[error("registry `{}`, `{name}`: {reason}", folder.display())]
     Registry {
@@ -127,6 +135,11 @@ impl ServeError {
             Self::Preregistered { .. } => Some(
                 "what was laid down is not changed on the way: name another directory with --log, \
                  or go on as it says"
+                    .to_owned(),
+            ),
+            Self::Listen { .. } => Some(
+                "choose another address with --listen; beyond loopback name a file with a token of \
+                 16 characters or more with --token-file"
                     .to_owned(),
             ),
             Self::Io { .. }

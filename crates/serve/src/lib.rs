@@ -7,6 +7,7 @@
 //!   intervals, and words the result without claiming more than it shows.
 //! * [`report`] is `report.json` and the self-contained page made from it.
 //! * [`chart`] holds the small pure functions that draw the page's figures.
+//! * [`http`] is a small server, bounded in every way.
 //! * [`request`] is one market in one JSON object; [`registry`] holds adapters and their champion.
 //! * [`shadow`] is the service that lets a challenger decide beside the champion, live or on
 //!   history, and the log it keeps.
@@ -18,6 +19,7 @@ pub mod chart;
 pub mod class;
 mod error;
 pub mod evaluation;
+pub mod http;
 mod lines;
 pub mod log;
 pub mod registry;

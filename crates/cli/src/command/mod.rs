@@ -16,8 +16,11 @@ pub(crate) mod import;
 pub(crate) mod init;
 pub(crate) mod pack;
 pub(crate) mod predict;
+pub(crate) mod promote;
 pub(crate) mod quickstart;
 pub(crate) mod report;
+pub(crate) mod rollback;
+pub(crate) mod shadow;
 pub(crate) mod train_dpo;
 pub(crate) mod train_sft;
 
@@ -48,6 +51,9 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<Printed> {
         Command::Check(typed) => check::run(&typed, global),
         Command::Evaluate(typed) => evaluate::run(&typed, global),
         Command::Predict(typed) => predict::run(&typed, global),
+        Command::Shadow(typed) => shadow::run(&typed, global),
+        Command::Promote(typed) => promote::run(&typed, global),
+        Command::Rollback(typed) => rollback::run(&typed, global),
         Command::Report(typed) => report::run(&typed, global),
         Command::Estimate(typed) => estimate::run(&typed, global),
     }

@@ -54,6 +54,15 @@ impl Bench {
             .map(|name| Named::find(name, registry))
             .collect();
         let named = named?;
+        let mut named = Vec::with_capacity(names.len());
+        for name in names {
+            named.push(Named::find(name, registry)?);
+        }
+        // The base model alone does not say which one it is: an adapter of the registry does.
+        let alone = named.iter().all(|arm| matches!(arm, Named::Base));
+        if let Some(any) = registry.names()?.first().filter(|_| alone) {
+            named.push(Named::find(any, registry)?);
+        }
         let base = package::load_base(&named)?;
         let mut packages: Vec<Option<Package>> = Vec::with_capacity(named.len());
         for arm in named {
@@ -79,6 +88,10 @@ impl Bench {
             settings,
         };
         bench.prefix = bench.common_prefix()?;
+        if alone && let Some(Some(package)) = packages.pop() {
+            let name = package.manifest.name.clone();
+            bench.packages.insert(name, package);
+        }
         bench.seat(packages)?;
         Ok(bench)
     }
@@ -205,6 +218,28 @@ impl Bench {
         let alike = pairs.take_while(|(a, b)| a == b).count();
         both[0].truncate(alike);
         Ok(both.swap_remove(0))
+    }
+
+    /// Refuses a bench without a challenger, or with one that is the champion itself.
+    ///
+    /// # Errors
+    /// When nothing can be compared.
+    pub(crate) fn require_challenger(&self) -> Result<(), Stop> {
+        let (champion, challengers) = match self.sheets.split_first() {
+            Some((champion, challengers)) if !challengers.is_empty() => (champion, challengers),
+            _ => return Err(Stop::new(Exit::Usage, "there is no challenger")),
+        };
+        let same = |sheet: &&ArmSheet| sheet.adapter_sha256 == champion.adapter_sha256;
+        match challengers.iter().find(same) {
+            None => Ok(()),
+            Some(twin) => {
+                let message = format!(
+                    "`{}` has the champion's weights: nothing can be compared",
+                    twin.name
+                );
+                Err(Stop::new(Exit::Usage, message).hint("name another challenger"))
+            }
+        }
     }
 
     /// Lets the champion give its reason for a decision on each prompt: what it writes after

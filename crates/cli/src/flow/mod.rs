@@ -27,6 +27,7 @@ pub(crate) mod preference;
 pub(crate) mod report;
 pub(crate) mod select;
 pub(crate) mod sheet;
+pub(crate) mod shadow;
 pub(crate) mod shorten;
 pub(crate) mod text;
 pub(crate) mod training;

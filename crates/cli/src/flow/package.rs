@@ -86,6 +86,18 @@ impl Named {
             .into())
     }
 
+    /// Returns the digest of its weights; none for the base model itself.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub(crate) fn adapter_sha256(&self) -> anyhow::Result<Option<String>> {
+        Ok(match self {
+            Self::Package(package) => Some(package.manifest.adapter_sha256.clone()),
+            Self::Run(run) => Some(run.adapter_sha256()?),
+            Self::Base => None,
+        })
+    }
+
     /// Returns the base model's source, its SHA-256 and the settings to load it with; none for the
     /// base model itself.
     pub(crate) fn base(&self) -> anyhow::Result<Option<(String, String, Settings)>> {

@@ -19,5 +19,6 @@ mod killed;
 mod pack;
 mod readme;
 mod report;
+mod shadow;
 mod support;
 mod usage;
