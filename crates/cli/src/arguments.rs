@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::command::{
-    audit, check, data_inspect, dataset_build, dataset_verify, estimate, evaluate, export, features, formulas, import, init, pack, predict, promote, quickstart, report, rollback, shadow, train_dpo, train_sft,
+    audit, check, data_inspect, dataset_build, dataset_verify, estimate, evaluate, export,
+    features, formulas, import, init, pack, predict, promote, quickstart, report, rollback, shadow,
+    train_dpo, train_sft,
 };
 use crate::exit;
 

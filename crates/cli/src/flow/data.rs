@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use dataset::{DatasetSettings, LabelRule};
 use market::freqtrade::{self, CandleKind, DataFile};
-use market::{Bars, Surroundings};
+use market::{Bars, Instrument, Surroundings};
 use market::{headlines, sentiment};
 
 use crate::exit::{Exit, Stop};
@@ -74,7 +74,14 @@ pub(crate) fn load(settings: &Settings) -> anyhow::Result<Candles> {
         .hint("try `--preset forex-12h`, whose label scales with volatility, or name `data.instruments`")
         .into());
     }
-    let sentiment = surroundings(settings, &directory, &bars, &mut notes)?;
+    let instruments: Vec<&Instrument> = bars.iter().map(|table| &table.instrument).collect();
+    let sentiment = surroundings(settings, &directory, &instruments)?;
+    let funded = sentiment.as_ref().map_or(0, |found| found.funding.len());
+    if funded > 0 {
+        notes.push(format!(
+            "funding rates of {funded} instruments are shown (see `data.funding`)"
+        ));
+    }
     Ok(Candles {
         bars,
         sentiment,
@@ -84,11 +91,13 @@ pub(crate) fn load(settings: &Settings) -> anyhow::Result<Candles> {
 
 /// Reads what is known besides bars: the index and the headlines that the settings name, and the
 /// funding rates that lie beside the candles of perpetuals.
-fn surroundings(
+///
+/// # Errors
+/// On a faulty file.
+pub(crate) fn surroundings(
     settings: &Settings,
     directory: &Path,
-    bars: &[Bars],
-    notes: &mut Vec<String>,
+    instruments: &[&Instrument],
 ) -> anyhow::Result<Option<Surroundings>> {
     let mut found = Surroundings::default();
     if let Some(path) = &settings.data.fear_greed {
@@ -99,18 +108,12 @@ fn surroundings(
     }
     if settings.data.funding {
         for file in freqtrade::discover(directory)? {
-            let wanted = file.kind == CandleKind::FundingRate
-                && bars.iter().any(|table| table.instrument == file.instrument);
+            let wanted =
+                file.kind == CandleKind::FundingRate && instruments.contains(&&file.instrument);
             if wanted && !found.funding.contains_key(&file.instrument) {
                 let (funding, _) = freqtrade::read_funding(&file.path)?;
                 found.funding.insert(file.instrument, funding);
             }
-        }
-        if !found.funding.is_empty() {
-            notes.push(format!(
-                "funding rates of {} instruments are shown (see `data.funding`)",
-                found.funding.len()
-            ));
         }
     }
     Ok((!found.is_empty()).then_some(found))

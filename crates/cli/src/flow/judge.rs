@@ -49,11 +49,6 @@ impl Bench {
     /// # Errors
     /// When an arm cannot be found or used, or arms of different bases or prompts are named.
     pub(crate) fn load(names: &[String], registry: &Registry) -> anyhow::Result<Self> {
-        let named: anyhow::Result<Vec<Named>> = names
-            .iter()
-            .map(|name| Named::find(name, registry))
-            .collect();
-        let named = named?;
         let mut named = Vec::with_capacity(names.len());
         for name in names {
             named.push(Named::find(name, registry)?);

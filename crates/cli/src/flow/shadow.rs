@@ -7,8 +7,7 @@ use std::time::{Duration, Instant};
 
 use market::binance::Client;
 use market::freqtrade::{self, CandleKind};
-use market::sentiment::{self, FearGreed};
-use market::{Instrument, Timestamp};
+use market::{Bars, Instrument, Surroundings, Timestamp};
 use serde_json::json;
 use serve::ServeError;
 use serve::http::{Options, Server};
@@ -318,11 +317,11 @@ impl Loop {
         for bars in feed.bars() {
             opened.board.bars(bars);
         }
-        let sentiment = fear_greed(job);
+        let around = around(job, feed.bars());
         let dataset = &job.settings.dataset;
         let ready: Result<Vec<Ready<'_>>, _> = feed
             .bars()
-            .map(|bars| Ready::new(bars, sentiment.as_ref(), dataset))
+            .map(|bars| Ready::new(bars, around.as_ref(), dataset))
             .collect();
         let back = LOOK_BACK * dataset.base_timeframe().milliseconds();
         let after = opened.service.last_decided();
@@ -467,10 +466,14 @@ fn source(
     Ok(Box::new(Directory::new(files)))
 }
 
-fn fear_greed(job: &Job) -> Option<FearGreed> {
-    let path = job.settings.data.fear_greed.as_deref()?;
-    match sentiment::read(path) {
-        Ok(index) => Some(index),
+/// Reads again what is known besides bars; what cannot be read is left out and said.
+fn around<'a>(job: &Job, bars: impl Iterator<Item = &'a Bars>) -> Option<Surroundings> {
+    let instruments: Vec<&Instrument> = bars.map(|bars| &bars.instrument).collect();
+    let directory = data::directory(&job.settings);
+    let read =
+        directory.and_then(|directory| data::surroundings(&job.settings, &directory, &instruments));
+    match read {
+        Ok(found) => found,
         Err(error) => {
             output::warn(&error.to_string());
             None

@@ -89,7 +89,8 @@ pub(super) fn metadata(
     let merges = merges(model).map_err(&fail)?;
     if merges.is_empty() {
         let found = "an empty list of merges".to_owned();
-        let supported = "at least one merge, as llama.cpp does, or a base model that is a GGUF file";
+        let supported =
+            "at least one merge, as llama.cpp does, or a base model that is a GGUF file";
         return Err(unsupported("writing the tokenizer", found, supported));
     }
     let mut metadata = Metadata::new();
