@@ -23,6 +23,10 @@ const PAIRS: [&str; 3] = ["AUDUSD", "EURUSD", "USDJPY"];
 const PARTS: [(&str, usize); 3] = [("train", 5000), ("val", 800), ("test", 800)];
 
 /// What the world holds.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is one fault of its own"
+)]
 #[derive(Clone, Copy, Default)]
 struct World {
     /// How strongly `rsi_14` tells the outcome, in standard deviations of it.

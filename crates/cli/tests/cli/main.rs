@@ -8,6 +8,7 @@
 mod answers;
 mod audit;
 mod bad_input;
+mod bridge;
 mod estimate;
 mod evaluate_log;
 mod export;

@@ -14,6 +14,7 @@ fn help_is_as_documented() {
         "init",
         "data inspect",
         "dataset build",
+        "dataset verify",
         "audit",
         "train sft",
         "train dpo",

@@ -29,7 +29,14 @@ pub(super) fn header(name: &str, bytes: u64) -> Result<[u8; BLOCK], Fault> {
     let mut block = [0; BLOCK];
     let mut put = |at: usize, text: &[u8]| block[at..at + text.len()].copy_from_slice(text);
     put(0, rest.as_bytes());
-    let mode = if name.ends_with(".sh") { "755" } else { "644" };
+    let mode = if std::path::Path::new(name)
+        .extension()
+        .is_some_and(|end| end == "sh")
+    {
+        "755"
+    } else {
+        "644"
+    };
     put(100, format!("0000{mode}\0").as_bytes());
     put(108, b"0000000\0");
     put(116, b"0000000\0");

@@ -1,6 +1,6 @@
 //! Reading a bundle that somebody else may have made: checked member by member as it streams by.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{BufReader, BufWriter, Read, Write};
 use std::ops::ControlFlow;
@@ -104,11 +104,11 @@ fn walk(
         sha256: hex(&Sha256::digest(&sums)),
     };
     let total: u64 = manifest.members.values().map(|sheet| sheet.bytes).sum();
-    let mut seen: BTreeMap<String, ()> = BTreeMap::new();
+    let mut seen: BTreeSet<String> = BTreeSet::new();
     let mut done = 0;
     while let Some(member) = tar.next_member()? {
         let refuse = |fault| tar.refuse(&member, fault);
-        if seen.contains_key(&member.name) || member.name == MANIFEST {
+        if seen.contains(&member.name) || member.name == MANIFEST {
             return Err(refuse(Fault::Duplicate(member.name.clone())));
         }
         let sheet = match manifest.members.get(&member.name) {
@@ -137,10 +137,10 @@ fn walk(
         if member.name != SUMS {
             done += member.bytes;
         }
-        seen.insert(member.name, ());
+        seen.insert(member.name);
     }
     let listed = manifest.members.keys().map(String::as_str);
-    if let Some(missing) = listed.chain([SUMS]).find(|name| !seen.contains_key(*name)) {
+    if let Some(missing) = listed.chain([SUMS]).find(|name| !seen.contains(*name)) {
         return Err(ArchiveError::Missing {
             path: archive.to_owned(),
             member: missing.to_owned(),
@@ -447,7 +447,7 @@ fn finish(mut file: BufWriter<File>) -> std::io::Result<()> {
 /// Lets a script be executed.
 fn executable(path: &Path, name: &str) -> Result<(), ArchiveError> {
     #[cfg(unix)]
-    if name.ends_with(".sh") {
+    if Path::new(name).extension().is_some_and(|end| end == "sh") {
         use std::os::unix::fs::PermissionsExt;
         fs::set_permissions(path, fs::Permissions::from_mode(0o755))
             .map_err(ArchiveError::io("write", path))?;

@@ -45,11 +45,14 @@ fn archive(folder: &Path, tar: &[u8]) -> PathBuf {
     path
 }
 
-fn entry(tar: &mut Vec<u8>, header: [u8; BLOCK], content: &[u8]) {
+fn entry(tar: &mut Vec<u8>, header: &[u8; BLOCK], content: &[u8]) {
     tar.extend(header);
     tar.extend(content);
     tar.resize(tar.len().next_multiple_of(BLOCK), 0);
 }
+
+/// Headers with their contents.
+type Members = Vec<([u8; BLOCK], Vec<u8>)>;
 
 /// Puts a right checksum on a header that was changed.
 fn sealed(mut block: [u8; BLOCK]) -> [u8; BLOCK] {
@@ -97,7 +100,7 @@ fn crafted(
     change(&mut entries);
     let mut tar = Vec::new();
     for (block, content) in entries {
-        entry(&mut tar, block, &content);
+        entry(&mut tar, &block, &content);
     }
     tar.extend([0; 2 * BLOCK]);
     archive(folder, &tar)
@@ -204,7 +207,7 @@ fn another_tar_program_unpacks_the_same_files() {
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt;
-            let is_script = name.ends_with(".sh");
+            let is_script = Path::new(name).extension().is_some_and(|end| end == "sh");
             for folder in [&ours, &theirs] {
                 let mode = fs::metadata(folder.join(name))
                     .unwrap()
@@ -327,7 +330,7 @@ fn a_member_is_named_with_its_offset() {
 #[test]
 fn lies_about_size_and_number_are_refused() {
     let listed = [("x", "content"), ("y", "more")];
-    let of = |change: &dyn Fn(&mut Vec<([u8; BLOCK], Vec<u8>)>)| {
+    let of = |change: &dyn Fn(&mut Members)| {
         let folder = tempfile::tempdir().unwrap();
         let path = crafted(folder.path(), &listed, change);
         refused(&path)

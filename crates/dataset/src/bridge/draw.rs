@@ -83,6 +83,6 @@ mod tests {
             .iter()
             .filter(|i| **i >= 500)
             .count();
-        assert_eq!(late, 90);
+        assert!((89..=91).contains(&late), "{late}");
     }
 }

@@ -268,7 +268,7 @@ pub(crate) fn digest(path: &Path) -> Result<FileSheet, DatasetError> {
     blocks(path, &mut |block| {
         digest.update(block);
         bytes += block.len() as u64;
-        lines += block.iter().filter(|byte| **byte == b'\n').count();
+        lines += block.split(|byte| *byte == b'\n').count() - 1;
     })?;
     Ok(FileSheet {
         bytes,
@@ -394,7 +394,7 @@ impl Counted {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         self.digest.update(bytes);
         self.bytes += bytes.len() as u64;
-        self.lines += bytes.iter().filter(|byte| **byte == b'\n').count();
+        self.lines += bytes.split(|byte| *byte == b'\n').count() - 1;
         self.file.write_all(bytes)
     }
 

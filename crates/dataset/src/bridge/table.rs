@@ -89,12 +89,12 @@ impl Source {
         let by_columns = by_columns(first, settings, &mut notes)?;
         let timeframe = timeframe(&package, first, settings)?;
         Ok(Self {
+            package,
             keys,
             features,
             timeframe,
             by_columns,
             notes,
-            package,
         })
     }
 
@@ -202,7 +202,7 @@ impl Table {
     }
 
     /// Counts how many rows from the start had an outcome that was known at each row's decision.
-    fn mature(&mut self) {
+    pub(crate) fn mature(&mut self) {
         for (end, outcome) in self.ends.iter().zip(&mut self.outcomes) {
             if end.is_none() {
                 *outcome = f32::NAN;

@@ -95,9 +95,10 @@ fn bridge(directory: &Path, list: &mut List) -> Result<(), DatasetError> {
     };
     if settings.pairs > 0 {
         let ok = sheet.pairs == settings.pairs;
-        let text = match ok {
-            true => sheet.pairs.to_string(),
-            false => format!("{}, expected {}", sheet.pairs, settings.pairs),
+        let text = if ok {
+            sheet.pairs.to_string()
+        } else {
+            format!("{}, expected {}", sheet.pairs, settings.pairs)
         };
         list.add("pairs", text, ok);
     } else {
@@ -200,9 +201,10 @@ fn files(
             Err(error) => faults.push(error.to_string()),
         }
     }
-    let text = match faults.is_empty() {
-        true => format!("{} as written", expected.len()),
-        false => faults.join("; "),
+    let text = if faults.is_empty() {
+        format!("{} as written", expected.len())
+    } else {
+        faults.join("; ")
     };
     list.add("files", text, faults.is_empty());
 }

@@ -269,7 +269,11 @@ fn the_fear_and_greed_index_is_joined_with_its_lag() {
         ..settings(40)
     };
     let bars = [walk("BTC/USD", 1, 2400, &[])];
-    let dataset = build(&settings, &bars, Some(&index), &mut |_| {
+    let around = market::Surroundings {
+        fear_greed: Some(index.clone()),
+        ..market::Surroundings::default()
+    };
+    let dataset = build(&settings, &bars, Some(&around), &mut |_| {
         ControlFlow::Continue(())
     })
     .unwrap();

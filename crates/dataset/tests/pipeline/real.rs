@@ -28,7 +28,11 @@ fn two_real_markets_make_a_sound_data_set() {
         per_class: 300,
         ..DatasetSettings::default()
     };
-    let dataset = build(&settings, &bars, Some(&index), &mut |_| {
+    let around = market::Surroundings {
+        fear_greed: Some(index.clone()),
+        ..market::Surroundings::default()
+    };
+    let dataset = build(&settings, &bars, Some(&around), &mut |_| {
         ControlFlow::Continue(())
     })
     .unwrap();
