@@ -9,9 +9,9 @@ use super::trees::Trees;
 /// Both sides stop at a small gradient rather than at the exact minimum.
 const CONVERGENCE: f64 = 1e-6;
 
-/// How much worse the trees' log loss may be than scikit-learn's. The two choose bins and the order
-/// of splits differently, so trees differ; on six thousand rows their log loss differs by some
-/// thousandths, while the base rate is 0.16 away and the straight line 0.08.
+/// How far the trees' log loss may be from scikit-learn's. The two choose bins and count a leaf's
+/// rows differently, so trees differ: when this was written ours was 0.004 better, while the base
+/// rate is 0.16 and the straight line 0.08 away.
 const TREES: f64 = 0.01;
 
 #[derive(Deserialize)]
@@ -101,10 +101,10 @@ fn both_members_are_as_good_as_scikit_learns() {
     let grown: Vec<f64> = rows.iter().map(|row| chance(trees.logit(row))).collect();
     let own = log_loss(&grown, happened);
     let theirs = reference.trees.log_loss;
-    assert!(own < theirs + TREES, "{own} against {theirs}");
+    assert!((own - theirs).abs() < TREES, "{own} against {theirs}");
     let pairs = grown.iter().zip(happened);
     let brier = pairs.map(|(p, y)| (p - y).powi(2)).sum::<f64>() / happened.len() as f64;
-    assert!(brier < reference.trees.brier + TREES, "{brier}");
+    assert!((brier - reference.trees.brier).abs() < TREES, "{brier}");
     // The bound can fail: neither the line nor the base rate would pass it.
     assert!(reference.linear.log_loss > theirs + 5.0 * TREES);
     assert!(reference.rate.log_loss > theirs + 5.0 * TREES);
