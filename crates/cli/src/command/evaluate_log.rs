@@ -181,7 +181,7 @@ fn of_challenger(challenger: &Challenger) -> String {
 fn table(figures: &Figures, challenger: &Challenger) -> String {
     let (old, new) = (&figures.champion, &figures.challenger);
     let mut out = format!(
-        "  {} decisions in {} blocks of two horizons; leads with 95 % intervals, for diagnosis only\n",
+        "  {} decisions in {} time blocks; leads with 95 % intervals, for diagnosis only\n",
         figures.n, figures.blocks
     );
     let _ = writeln!(

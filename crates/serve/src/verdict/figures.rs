@@ -1,7 +1,8 @@
 //! Diagnostics over all timely, matured decisions: they explain, they do not decide.
 //!
 //! Neighbouring decisions share most of their outcome, so intervals come from resampling blocks of
-//! two horizons, all instruments together.
+//! at least two horizons, all instruments together; of longer ones in a long log, where a few hundred
+//! blocks say all there is to say.
 
 use serde::Serialize;
 use stats::bootstrap::block_bootstrap;
@@ -21,6 +22,8 @@ const REPLICATES: usize = 400;
 const SEED: u64 = 6;
 /// Confidence level of the intervals.
 pub const LEVEL: f64 = 0.95;
+/// About the most blocks that are resampled.
+const BLOCKS: i64 = 500;
 /// Bins of a reliability diagram.
 const BINS: usize = 10;
 
@@ -49,7 +52,7 @@ pub struct ArmFigures {
 pub struct Figures {
     /// Decisions of both arms.
     pub n: usize,
-    /// Blocks of two horizons among them.
+    /// Time blocks of at least two horizons among them.
     pub blocks: usize,
     /// The champion.
     pub champion: ArmFigures,
@@ -174,9 +177,15 @@ fn arm(rows: &[(Pair, Happened)], cost: f64, of: impl Fn(&Pair) -> &Choice) -> A
     }
 }
 
-/// Numbers the blocks of two horizons of rows in order of time, from 0.
+/// Numbers the time blocks of rows in order of time, from 0.
 fn block_ids(rows: &[(Pair, Happened)], horizon: i64) -> Vec<usize> {
-    let length = horizon.saturating_mul(2).max(1);
+    let least = horizon.saturating_mul(2).max(1);
+    let span = match (rows.first(), rows.last()) {
+        (Some((first, _)), Some((last, _))) => last.time.saturating_sub(first.time),
+        _ => 0,
+    };
+    // A whole number of the shortest, so that a longer log has the same cuts, fewer of them.
+    let length = least.saturating_mul((span / least / BLOCKS).max(1));
     let mut ids = Vec::with_capacity(rows.len());
     let (mut block, mut number) = (None, 0);
     for (pair, _) in rows {

@@ -21,8 +21,10 @@ use crate::error::ServeError;
 use crate::shadow::{Metric, Preregistration};
 
 const HOUR: i64 = 3_600_000;
-/// Simulated worlds behind the plan's false-promotion rate.
-const WORLDS: usize = 300;
+/// Simulated worlds behind the plan's false-promotion rate, the most and the fewest.
+const WORLDS: [usize; 2] = [300, 60];
+/// Bars simulated over all worlds, as far as the fewest worlds allow.
+const SIMULATED_BARS: usize = 10_000_000;
 /// Seed of those worlds.
 const SEED: u64 = 1;
 /// Days before anybody applies the plan's rule.
@@ -404,9 +406,10 @@ impl Case<'_> {
         };
         let per_day = (24 * HOUR / bar).max(1) as usize;
         let first_look = FIRST_LOOK_DAYS * per_day;
+        let worlds = (SIMULATED_BARS / bars).clamp(WORLDS[1], WORLDS[0]);
         Some(PlanRuling {
             says: rule.apply(&groups, &truth, &champion, &challenger),
-            false_promotion: rule.false_promotion(&world, first_look, per_day, WORLDS, SEED),
+            false_promotion: rule.false_promotion(&world, first_look, per_day, worlds, SEED),
         })
     }
 }
