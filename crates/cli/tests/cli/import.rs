@@ -117,11 +117,10 @@ fn an_adapter_comes_back_as_a_run() {
         0,
         &[],
     );
-    assert_eq!(
-        read("a/adapter.gguf").len() + 1,
-        read("b/adapter.gguf").len(),
-        "the run's name"
-    );
+    let (ours, theirs) = (read("a/adapter.gguf"), read("b/adapter.gguf"));
+    // The files differ in the name of the run and hold the same tensors behind it.
+    let tensors = 2 * (3 * 32 + 16) * 8 * 4;
+    assert!(ours[ours.len() - tensors..] == theirs[theirs.len() - tensors..]);
     check(&run(at, &format!("evaluate back {EVALUATE}")), 0, &[]);
     check(&run(at, &format!("evaluate run {EVALUATE}")), 0, &[]);
     assert!(read("run/decisions.jsonl") == read("back/decisions.jsonl"));
