@@ -17,11 +17,13 @@ temporary name and renamed:
     {"library": ..., "version": ..., "system": ..., "settings": {...},
      "load_seconds": ..., "seconds": ...,
      "results": [{"id": "a", "prompt_tokens": 3, "tokens": [...], "text": "...",
-                  "finish": "end" | "stop_token" | "length",
+                  "finish": "end" | "stop_token" | "length", "held_back": 0,
                   "positions": [{"id": 5, "logprob": -0.1,
                                  "top": [{"id": 5, "logprob": -0.1}, ...]}, ...]}]}
 
-`tokens` and `positions` include the token that ended the answer; `text` does not.
+`tokens` and `positions` include the token that ended the answer; `text` does not. llama.cpp does
+not tell tokens that end inside a character: from the first such character on `held_back` tokens are
+missing from both lists, not from the text.
 `end` means that llama.cpp itself counts the last token as end of generation.
 Log-probabilities are the log-softmax of the raw logits over the whole vocabulary.
 On any failure the response is {"error": "...", "log": [...]}, with llama.cpp's own
@@ -169,9 +171,24 @@ def complete(server, request, prompt):
         raise CheckError(f"{name}: llama.cpp reused cached tokens although the prompt cache is off")
     choice = answer["choices"][0]
     content = (choice.get("logprobs") or {}).get("content") or []
-    if len(content) != usage["completion_tokens"]:
+    lost = usage["completion_tokens"] - len(content)
+    if lost < 0:
         raise CheckError(f"{name}: {len(content)} log-probabilities for {usage['completion_tokens']} tokens")
-    return collect(request, prompt, content, choice["finish_reason"])
+    told = content[:whole_characters(content)] if lost else content
+    held_back = usage["completion_tokens"] - len(told)
+    answer = collect(request, prompt, told, choice["finish_reason"]) | {"held_back": held_back}
+    return answer | {"text": choice["text"]} if held_back else answer
+
+
+def whole_characters(content):
+    """How many tokens are told before the first that continues a character.
+
+    llama.cpp tells no token that ends inside a character, only the one that completes it.
+    """
+    for index, token in enumerate(content):
+        if token["bytes"] and 0x80 <= token["bytes"][0] <= 0xBF:
+            return index
+    return len(content)
 
 
 def collect(request, prompt, content, reason):

@@ -201,7 +201,7 @@ impl Full<'_> {
         if let Some(reason) = &gate.one_class {
             output::warn(reason);
         }
-        outcome.gate = Some(gate);
+        outcome.gate = Some(Box::new(gate));
         self.write_sheet(&folder, &reference, &adapter, &outcome, &served)?;
         files::write_json(&run.folder.join("check.json"), &outcome)?;
         Ok(outcome)

@@ -70,6 +70,8 @@ pub(crate) struct Reply {
     /// Without the token that ended it.
     pub(crate) text: String,
     finish: String,
+    #[serde(default)]
+    held_back: usize,
     positions: Vec<Position>,
 }
 
@@ -77,6 +79,11 @@ impl Reply {
     /// Returns whether it ended by itself.
     pub(crate) fn ended(&self) -> bool {
         self.finish != "length"
+    }
+
+    /// Returns whether its last tokens, from a character of several tokens on, are not told.
+    pub(crate) fn is_cut_short(&self) -> bool {
+        self.held_back > 0
     }
 
     /// Returns its steps.

@@ -192,10 +192,15 @@ pub(crate) fn llama(
     };
     let response = client::ask(environment, &query)?;
     let (decided, answered) = response.results.split_at(reference.prompts.len());
-    let theirs: Vec<[f64; 3]> = decided
+    let theirs: Option<Vec<[f64; 3]>> = decided
         .iter()
         .map(|reply| told(reply, reference.labels))
         .collect();
+    let theirs = theirs.ok_or_else(|| {
+        let message = "llama.cpp tells no probabilities where BUY, SELL or HOLD should stand";
+        let hint = "the adapter writes halves of characters there: train it longer";
+        Stop::new(Exit::Refused, message).hint(hint)
+    })?;
     let texts: Vec<String> = answered.iter().map(|reply| reply.text.clone()).collect();
     let well = |text: &&String| dataset::parse_answer(text.trim()).is_some();
     let own_rate = || texts.iter().filter(well).count() as f64 / texts.len() as f64;
@@ -216,15 +221,15 @@ pub(crate) fn llama(
     Ok((artefact, texts))
 }
 
-/// Returns the log-probabilities of the labels at a reply's first token.
-fn told(reply: &Reply, labels: [u32; 3]) -> [f64; 3] {
+/// Returns the log-probabilities of the labels at a reply's first token, if they are told.
+fn told(reply: &Reply, labels: [u32; 3]) -> Option<[f64; 3]> {
     let steps = reply.steps();
-    let others = steps.first().map_or(&[][..], |step| &step.others);
+    let others = &steps.first()?.others;
     let least = others.iter().map(|(_, value)| *value).fold(0.0, f64::min);
-    labels.map(|label| {
+    Some(labels.map(|label| {
         let found = others.iter().find(|(token, _)| *token == label);
         found.map_or(least, |(_, value)| *value)
-    })
+    }))
 }
 
 /// Compares an engine's log-probabilities with ours.

@@ -65,7 +65,7 @@ pub(crate) struct Outcome {
     pub(crate) answers: Vec<Answer>,
     /// How far decisions drift in what a user may load, where that was compared.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) gate: Option<Gate>,
+    pub(crate) gate: Option<Box<Gate>>,
 }
 
 /// One prompt's answers.
@@ -152,14 +152,18 @@ pub(crate) fn check(
         .zip(&response.results)
         .zip(&served.results)
     {
-        let our_steps: Vec<Step> = generated.steps.iter().map(our_step).collect();
+        let mut our_steps: Vec<Step> = generated.steps.iter().map(our_step).collect();
+        let their_steps = reply.steps();
+        if reply.is_cut_short() {
+            our_steps.truncate(their_steps.len());
+        }
         let ended = generated.stopped || reply.ended();
         answers.push(Answer {
             id: example.id.clone(),
             ours: base.text.tokenizer.decode_plain(&generated.tokens())?,
             theirs: reply.text.clone(),
             served: served.text.clone(),
-            comparison: compare::compare(&our_steps, &reply.steps(), ended, settings.tie),
+            comparison: compare::compare(&our_steps, &their_steps, ended, settings.tie),
         });
     }
     Ok(outcome(answers, response.client(), settings))

@@ -314,7 +314,7 @@ fn the_commands_of_the_page_run() {
                 .args(&words)
                 .env("FORETUNE_CACHE", crate::interop::cache()),
         );
-        if done.code == 6 {
+        if crate::interop::is_missing(&done) {
             crate::interop::skipped(command, &done.stderr);
             continue;
         }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::interop::skipped;
+use crate::interop::{is_missing, skipped};
 use crate::support::{Run, check, finish, foretune, run, tiny};
 use serde_json::Value;
 
@@ -432,7 +432,7 @@ fn llama_cpp_answers_as_we_do() {
         .args(arguments.split_whitespace())
         .env("FORETUNE_CACHE", &cache);
     let compared = finish(&mut command);
-    if compared.code == 6 {
+    if is_missing(&compared) {
         skipped("llama_cpp_answers_as_we_do", &compared.stderr);
         return;
     }

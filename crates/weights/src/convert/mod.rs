@@ -42,8 +42,8 @@ pub struct Written {
     pub fallbacks: Vec<(String, TensorType, TensorType)>,
     /// Matrices the adapter changed.
     pub merged: usize,
-    /// Matrices that were stored in blocks and were rounded a second time, to another type or
-    /// because the adapter changed them.
+    /// Matrices that were stored in blocks and were rounded to blocks a second time, of another
+    /// type or because the adapter changed them.
     pub rounded_again: usize,
     /// What the file cannot say or says otherwise than the base, in sentences.
     pub notes: Vec<String>,
@@ -143,8 +143,9 @@ fn items(job: Job<'_>, written: &mut Written) -> Vec<Item> {
                     .push((gguf.clone(), choice.wanted, choice.used));
             }
             let again = module.is_some() || stored != Some(choice.used);
-            let blocks = stored.is_some_and(|stored| stored.block().0 > 1);
-            written.rounded_again += usize::from(blocks && again);
+            let blocks = |kind: TensorType| kind.block().0 > 1;
+            let twice = again && stored.is_some_and(blocks) && blocks(choice.used);
+            written.rounded_again += usize::from(twice);
             choice.used
         } else {
             TensorType::F32

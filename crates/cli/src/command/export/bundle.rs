@@ -136,17 +136,14 @@ fn fill(
     stop.retain(|text| !text.is_empty());
     stop.sort();
     stop.dedup();
-    let (model, adapter) = match (form, base.gguf_path()) {
-        (Form::Adapter, Some(path)) => {
-            gguf(run, base.config(), &folder.join("adapter.gguf"))?;
-            copy(path, &folder.join("base.gguf"))?;
-            ("base.gguf", Some("adapter.gguf"))
-        }
-        _ => {
-            let written = merged::write(run, base, kind, &folder.join("model.gguf"))?;
-            merged::tell(&written);
-            ("model.gguf", None)
-        }
+    let (model, adapter) = if let (Form::Adapter, Some(path)) = (form, base.gguf_path()) {
+        gguf(run, base.config(), &folder.join("adapter.gguf"))?;
+        copy(path, &folder.join("base.gguf"))?;
+        ("base.gguf", Some("adapter.gguf"))
+    } else {
+        let written = merged::write(run, base, kind, &folder.join("model.gguf"))?;
+        merged::tell(&written);
+        ("model.gguf", None)
     };
     let answer_tokens = settings.check.max_new_tokens;
     let context = (settings.train.max_tokens + answer_tokens).next_multiple_of(256);

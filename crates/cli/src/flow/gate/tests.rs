@@ -65,5 +65,8 @@ fn a_label_that_is_not_told_counts_as_the_last_one_told() {
             {"id": 6, "logprob": -0.1}, {"id": 9, "logprob": -3.0}, {"id": 5, "logprob": -4.0}]}],
     }))
     .unwrap();
-    assert_eq!(told(&reply, [5, 6, 7]), [-4.0, -0.1, -4.0]);
+    assert_eq!(told(&reply, [5, 6, 7]), Some([-4.0, -0.1, -4.0]));
+    let silent = json!({"text": "", "finish": "length", "held_back": 1, "positions": []});
+    let silent: Reply = serde_json::from_value(silent).unwrap();
+    assert_eq!(told(&silent, [5, 6, 7]), None);
 }

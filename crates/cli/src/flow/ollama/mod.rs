@@ -45,10 +45,7 @@ pub(crate) fn chat(template: &ChatTemplate, add_bos: bool) -> Result<Chat, TextE
         // ChatML's first mark is some models' beginning-of-sequence token.
         !DIALECTS.iter().any(|dialect| dialect.begins_with(begins))
     };
-    let (bos, body) = match writes_bos {
-        true => rendered.split_at(begins.len()),
-        false => ("", rendered.as_str()),
-    };
+    let (bos, body) = rendered.split_at(if writes_bos { begins.len() } else { 0 });
     let found = DIALECTS
         .iter()
         .find_map(|dialect| Some((dialect, dialect.read(body, QUESTION)?)));

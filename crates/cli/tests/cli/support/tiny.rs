@@ -117,11 +117,17 @@ pub(crate) fn write_gguf_of(path: &Path, (hidden, intermediate): Widths) {
     let mut state = SEED;
     let tensors: Vec<Tensor<'_>> = shapes
         .into_iter()
-        .map(|(name, shape)| Tensor {
-            name: format!("{name}.weight"),
-            tensor_type: TensorType::F32,
-            bytes: random(&shape, &mut state).into(),
-            shape,
+        .map(|(name, shape)| {
+            let mut bytes = random(&shape, &mut state);
+            if name == "token_embd" && hidden != HIDDEN {
+                silence_high_bytes(&mut bytes, hidden);
+            }
+            Tensor {
+                name: format!("{name}.weight"),
+                tensor_type: TensorType::F32,
+                bytes: bytes.into(),
+                shape,
+            }
         })
         .collect();
     let metadata = metadata
@@ -129,6 +135,14 @@ pub(crate) fn write_gguf_of(path: &Path, (hidden, intermediate): Widths) {
         .map(|(key, value)| (key.to_owned(), value))
         .collect();
     weights::gguf::write(path, &metadata, &tensors).unwrap();
+}
+
+/// Keeps a random model from writing halves of characters, which llama.cpp does not tell one by
+/// one: the tokens of bytes from 128 on get embeddings of zeros.
+fn silence_high_bytes(embedding: &mut [u8], hidden: usize) {
+    let row = hidden * size_of::<f32>();
+    let first = SPECIAL.len() + 128;
+    embedding[first * row..(SPECIAL.len() + 256) * row].fill(0);
 }
 
 fn write_json(folder: &Path, name: &str, value: &Value) {
