@@ -129,8 +129,9 @@ impl PlanRule {
             }
             let bars = bar + 1;
             if is_look(bars) {
-                let lead = (right[1] - right[0]) / bars as f64;
-                let excess = (flips[1] - flips[0]) / bar as f64;
+                // The same operations as in [`Self::apply`]: a lead right on the limit stays there.
+                let lead = right[1] / bars as f64 - right[0] / bars as f64;
+                let excess = flips[1] / bar as f64 - flips[0] / bar as f64;
                 last = lead >= self.accuracy_lead && excess <= self.flip_excess && flips[1] > 0.0;
                 any |= last;
             }
