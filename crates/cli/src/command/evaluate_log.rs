@@ -6,7 +6,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use market::Timestamp;
 use serve::shadow::Metric;
-use serve::verdict::{Challenger, Figures, Group, Lead, Ruling, Settings, Verdict, judge};
+use serve::verdict::{
+    Challenger, FaultKind, Figures, Group, Lead, Ruling, Settings, Verdict, judge,
+};
 use stats::Interval;
 
 use crate::exit::{Exit, Stop};
@@ -93,7 +95,7 @@ fn faults(verdict: &Verdict) -> String {
     let Some(first) = verdict.faults.first.first() else {
         return ", all of them used\n".to_owned();
     };
-    let of_kind = |(kind, count)| format!("{count} {}", words(kind));
+    let of_kind = |(kind, count): (&FaultKind, &usize)| format!("{count} {}", words(*kind));
     let kinds: Vec<String> = verdict.faults.counts.iter().map(of_kind).collect();
     format!(
         ", {all} not used: {}; the first is `{}` line {}: {}\n",
@@ -105,7 +107,7 @@ fn faults(verdict: &Verdict) -> String {
 }
 
 /// Returns a kind of fault in words, as its JSON name says it.
-fn words(kind: &serve::verdict::FaultKind) -> String {
+fn words(kind: FaultKind) -> String {
     let name = serde_json::to_value(kind).ok();
     let name = name.as_ref().and_then(serde_json::Value::as_str);
     name.unwrap_or("unknown").replace('_', " ")
@@ -121,10 +123,10 @@ fn of_challenger(challenger: &Challenger) -> String {
     let mut out = format!("`{}`{former}\n", challenger.name);
     let _ = writeln!(
         out,
-        "  evidence    e-value {:.3} of {:.0} (highest so far {:.3}) over {} blocks",
-        evidence.e_value,
+        "  evidence    e-value {} of {:.0} (highest so far {}) over {} blocks",
+        weight(evidence.log_e),
         evidence.threshold,
-        evidence.log_e_peak.exp(),
+        weight(evidence.log_e_peak),
         evidence.blocks
     );
     if evidence.blocks > 0 {
@@ -175,6 +177,16 @@ fn of_challenger(challenger: &Challenger) -> String {
     out += &groups("market", &challenger.by_regime);
     out += &groups("base model's knowledge", &challenger.by_knowledge);
     out
+}
+
+/// Returns an e-value in a few digits, however large.
+fn weight(log_e: f64) -> String {
+    const LARGE: f64 = 1e6;
+    if log_e < LARGE.ln() {
+        format!("{:.3}", log_e.exp())
+    } else {
+        format!("1e{:.0}", log_e / std::f64::consts::LN_10)
+    }
 }
 
 /// Diagnostics of both arms side by side.

@@ -455,9 +455,14 @@ fn rule_on(
 fn rule_on_one(challenger: &Challenger) -> (Ruling, String) {
     let evidence = &challenger.evidence;
     let name = &challenger.name;
+    let weight = if evidence.e_value < 1e6 {
+        format!("e-value {:.3}", evidence.e_value)
+    } else {
+        "e-value above a million".to_owned()
+    };
     let weight = format!(
-        "e-value {:.3} of {:.0} over {} blocks",
-        evidence.e_value, evidence.threshold, evidence.blocks
+        "{weight} of {:.0} over {} blocks",
+        evidence.threshold, evidence.blocks
     );
     if evidence.log_e < evidence.threshold.ln() {
         return (
