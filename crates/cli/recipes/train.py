@@ -74,7 +74,12 @@ def load_base():
             options["device_map"] = {"": int(os.environ.get("LOCAL_RANK", "0"))}
     if where.endswith(".gguf"):
         path = Path(where)
-        return AutoModelForCausalLM.from_pretrained(str(path.parent), gguf_file=path.name, **options)
+        model = AutoModelForCausalLM.from_pretrained(str(path.parent), gguf_file=path.name, **options)
+        # Its values are plain numbers by now; what they were read from is no obstacle to training.
+        model.is_quantized, model.hf_quantizer = False, None
+        if hasattr(model.config, "quantization_config"):
+            del model.config.quantization_config
+        return model
     return AutoModelForCausalLM.from_pretrained(where, revision=revision, **options)
 
 

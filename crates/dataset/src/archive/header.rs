@@ -29,14 +29,7 @@ pub(super) fn header(name: &str, bytes: u64) -> Result<[u8; BLOCK], Fault> {
     let mut block = [0; BLOCK];
     let mut put = |at: usize, text: &[u8]| block[at..at + text.len()].copy_from_slice(text);
     put(0, rest.as_bytes());
-    let mode = if std::path::Path::new(name)
-        .extension()
-        .is_some_and(|end| end == "sh")
-    {
-        "755"
-    } else {
-        "644"
-    };
+    let mode = if is_script(name) { "755" } else { "644" };
     put(100, format!("0000{mode}\0").as_bytes());
     put(108, b"0000000\0");
     put(116, b"0000000\0");
@@ -51,6 +44,11 @@ pub(super) fn header(name: &str, bytes: u64) -> Result<[u8; BLOCK], Fault> {
     let sum: u32 = block.iter().map(|byte| u32::from(*byte)).sum();
     block[CHECKSUM].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
     Ok(block)
+}
+
+/// Reports whether a member may be executed: its name ends with `.sh`.
+pub(super) fn is_script(name: &str) -> bool {
+    name.rsplit_once('.').is_some_and(|(_, end)| end == "sh")
 }
 
 /// A header that was read.

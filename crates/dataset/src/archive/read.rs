@@ -447,7 +447,7 @@ fn finish(mut file: BufWriter<File>) -> std::io::Result<()> {
 /// Lets a script be executed.
 fn executable(path: &Path, name: &str) -> Result<(), ArchiveError> {
     #[cfg(unix)]
-    if Path::new(name).extension().is_some_and(|end| end == "sh") {
+    if super::header::is_script(name) {
         use std::os::unix::fs::PermissionsExt;
         fs::set_permissions(path, fs::Permissions::from_mode(0o755))
             .map_err(ArchiveError::io("write", path))?;

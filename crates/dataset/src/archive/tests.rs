@@ -45,17 +45,18 @@ fn archive(folder: &Path, tar: &[u8]) -> PathBuf {
     path
 }
 
+/// Headers with what follows them.
+type Entries = Vec<([u8; BLOCK], Vec<u8>)>;
+
 fn entry(tar: &mut Vec<u8>, header: &[u8; BLOCK], content: &[u8]) {
     tar.extend(header);
     tar.extend(content);
     tar.resize(tar.len().next_multiple_of(BLOCK), 0);
 }
 
-/// Headers with their contents.
-type Members = Vec<([u8; BLOCK], Vec<u8>)>;
-
 /// Puts a right checksum on a header that was changed.
-fn sealed(mut block: [u8; BLOCK]) -> [u8; BLOCK] {
+fn sealed(block: &[u8; BLOCK]) -> [u8; BLOCK] {
+    let mut block = *block;
     block[148..156].fill(b' ');
     let sum: u32 = block.iter().map(|byte| u32::from(*byte)).sum();
     block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
@@ -63,11 +64,7 @@ fn sealed(mut block: [u8; BLOCK]) -> [u8; BLOCK] {
 }
 
 /// Builds an archive of `listed` members whose entries `change` may replace.
-fn crafted(
-    folder: &Path,
-    listed: &[(&str, &str)],
-    change: impl FnOnce(&mut Vec<([u8; BLOCK], Vec<u8>)>),
-) -> PathBuf {
+fn crafted(folder: &Path, listed: &[(&str, &str)], change: impl FnOnce(&mut Entries)) -> PathBuf {
     let members = listed
         .iter()
         .map(|(name, content)| {
@@ -207,7 +204,7 @@ fn another_tar_program_unpacks_the_same_files() {
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt;
-            let is_script = Path::new(name).extension().is_some_and(|end| end == "sh");
+            let is_script = super::header::is_script(name);
             for folder in [&ours, &theirs] {
                 let mode = fs::metadata(folder.join(name))
                     .unwrap()
@@ -265,7 +262,7 @@ fn names_that_lead_elsewhere_are_refused() {
             let mut block = entries[2].0;
             block[..100].fill(0);
             block[..name.len()].copy_from_slice(name.as_bytes());
-            entries[2].0 = sealed(block);
+            entries[2].0 = sealed(&block);
         });
         assert!(matches!(fault(&path), Fault::Name(_)), "{name}");
         // The manifest cannot name it either, and nobody can pack it.
@@ -301,7 +298,7 @@ fn only_regular_files_are_unpacked() {
             let mut block = entries[2].0;
             block[156] = flag;
             block[157..168].copy_from_slice(b"/etc/passwd");
-            entries[2].0 = sealed(block);
+            entries[2].0 = sealed(&block);
         });
         assert_eq!(fault(&path), Fault::Kind(word.to_owned()));
     }
@@ -330,7 +327,7 @@ fn a_member_is_named_with_its_offset() {
 #[test]
 fn lies_about_size_and_number_are_refused() {
     let listed = [("x", "content"), ("y", "more")];
-    let of = |change: &dyn Fn(&mut Members)| {
+    let of = |change: &dyn Fn(&mut Entries)| {
         let folder = tempfile::tempdir().unwrap();
         let path = crafted(folder.path(), &listed, change);
         refused(&path)
@@ -388,7 +385,7 @@ fn headers_that_nobody_here_writes_are_refused() {
         let path = crafted(folder.path(), &[("x", "content")], |entries| {
             let mut block = entries[2].0;
             block[at] = byte;
-            entries[2].0 = sealed(block);
+            entries[2].0 = sealed(&block);
         });
         let error = refused(&path).to_string();
         assert!(error.contains("does not write"), "{error}");
