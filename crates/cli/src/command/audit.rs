@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 use dataset::audit::{self, AuditRecord, AuditReport, AuditSettings, Fields, Subject};
-use dataset::{Dataset, Split};
+use dataset::{Dataset, DatasetError, Split};
 use market::{Bars, Timeframe};
 use serde_json::json;
 
@@ -67,7 +67,7 @@ pub(crate) struct Typed {
     /// Whether times are those at which a bar opens or closes; decisions are made at its close
     #[arg(long, value_enum, value_name = "WHICH", default_value = "close")]
     time_is: TimeIs,
-    /// Field of the outcome's class [default: else what the answer states]
+    /// Field of the outcome's class; where a line has none, it is what the answer states
     #[arg(long, value_name = "NAME", default_value = "label")]
     label_field: String,
     /// Field of the prompt [default: messages or prompt]
@@ -253,7 +253,7 @@ fn of_files(
                 .hint("audit one data set directory by itself")
                 .into());
         }
-        let read = audit::read_records(path, &fields, Some(split))?;
+        let read = audit::read_records(path, &fields, Some(split)).map_err(faulty)?;
         if read.is_empty() {
             let message = format!("`{}` has no record, expected one a line", path.display());
             return Err(Stop::new(Exit::Data, message)
@@ -271,6 +271,16 @@ fn of_files(
         ..Subject::of_records(&name, &records)
     };
     Ok(flow::audit::of_subject(&subject, settings)?)
+}
+
+/// A line of somebody's file cannot be built again; its form can be named.
+fn faulty(error: DatasetError) -> anyhow::Error {
+    match error {
+        DatasetError::Line { .. } => Stop::new(Exit::Data, error.to_string())
+            .hint("docs/audit.md lists the forms of a line and the flags that name its fields")
+            .into(),
+        other => other.into(),
+    }
 }
 
 fn tables(path: &Path, timeframe: Option<Timeframe>) -> anyhow::Result<Vec<Bars>> {

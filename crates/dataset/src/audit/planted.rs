@@ -7,7 +7,7 @@ use market::Timestamp;
 
 use super::invariance::{Batch, label_swap, poisoning, truncation};
 use super::known::{availability, upstream};
-use super::null::leaks;
+use super::null::{leaks, was_made};
 use super::numbers::claims;
 use super::probe::leak_probe;
 use super::record::{AuditRecord, Upstream};
@@ -62,15 +62,22 @@ pub(super) fn planted_leak(
     plant_in_records(ground.records, &mut told);
     plant_in_splits(ground, &mut told);
     if ground.probed {
-        let told_all: Vec<AuditRecord> = ground.records.iter().map(outcome_in_prompt).collect();
+        // Evenly over time and no more than the probe reads: every copy takes memory.
+        let step = ground
+            .records
+            .len()
+            .div_ceil(4 * settings.probe_rows)
+            .max(1);
+        let some = ground.records.iter().step_by(step);
+        let told_all: Vec<AuditRecord> = some.map(outcome_in_prompt).collect();
         let leaky = ground.rerender.map(|inner| Leaky { inner });
         let leaky = leaky.as_ref().map(|leaky| leaky as &dyn Rerender);
         let found = leak_probe(&told_all, ground.horizon, leaky, settings)?;
-        told(
-            Kind::LeakProbe,
-            "the outcome's word in every prompt",
-            found.is_red(),
-        );
+        // A thinner set may be too small to be scored, which is no blindness.
+        if was_made(&found) {
+            let plant = "the outcome's word in every prompt";
+            told(Kind::LeakProbe, plant, found.is_red());
+        }
     }
     if let Some((records, spacing)) = ground.null {
         let told_all: Vec<AuditRecord> = records.iter().map(outcome_in_prompt).collect();
