@@ -194,7 +194,7 @@ fn pack(parts: &Parts, global: &Global) -> anyhow::Result<Printed> {
             "trainer": trainer.as_str(), "steps": made.steps,
             "tokens": !parts.text_only, "differences": made.differences,
         });
-        for (name, content) in made.files {
+        for (name, content) in made.members {
             add(&mut bundle, &name, content)?;
         }
         notes = made.differences;
@@ -330,7 +330,7 @@ fn recipe_files(
     dataset: &dataset::Dataset,
     dataset_sha256: &str,
     pairs: Option<&[PreferencePair]>,
-) -> anyhow::Result<recipe::Files> {
+) -> anyhow::Result<recipe::Made> {
     let source = &settings.model.source;
     let own = recipe::hub_name(source)?;
     let (name, revision) = match (&parts.base, own) {

@@ -93,9 +93,9 @@ pub(crate) struct Inputs<'a> {
 }
 
 /// A recipe's files, by their path in the bundle, and what the reader should know.
-pub(crate) struct Files {
+pub(crate) struct Made {
     /// Paths and contents.
-    pub(crate) files: Vec<(String, Vec<u8>)>,
+    pub(crate) members: Vec<(String, Vec<u8>)>,
     /// What a trainer cannot do as the native run does, one sentence each.
     pub(crate) differences: Vec<String>,
     /// Optimiser steps of the supervised training.
@@ -106,7 +106,7 @@ pub(crate) struct Files {
 ///
 /// # Errors
 /// When an example does not fit the model or the settings.
-pub(crate) fn files(inputs: &Inputs<'_>) -> anyhow::Result<Files> {
+pub(crate) fn files(inputs: &Inputs<'_>) -> anyhow::Result<Made> {
     let alpha = inputs.settings.train.alpha;
     if alpha.fract() != 0.0 {
         let message =
@@ -155,8 +155,8 @@ pub(crate) fn files(inputs: &Inputs<'_>) -> anyhow::Result<Files> {
         "README.md",
         readme::recipe(inputs, &order, &differences).into_bytes(),
     );
-    Ok(Files {
-        files: out,
+    Ok(Made {
+        members: out,
         differences,
         steps: order.sft.len(),
     })

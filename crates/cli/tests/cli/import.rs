@@ -142,7 +142,7 @@ fn an_adapter_comes_back_as_a_run() {
         ],
     );
     edit(&at.join("adapter/foretune.json"), |origin| {
-        origin["base_sha256"] = "00".into()
+        origin["base_sha256"] = "00".into();
     });
     let other = run(at, "import adapter --model model --out c");
     check(
@@ -157,7 +157,7 @@ fn an_adapter_comes_back_as_a_run() {
         &["warning:"],
     );
     edit(&at.join("adapter/foretune.json"), |origin| {
-        origin["kind"] = "else".into()
+        origin["kind"] = "else".into();
     });
     check(
         &run(at, "import adapter --model model --out d"),
@@ -211,7 +211,7 @@ fn what_is_no_plain_lora_of_this_base_is_refused_by_name() {
         let name = format!("config{number}");
         with_tensors(at, &name, |_| ());
         edit(&at.join(&name).join("adapter_config.json"), |config| {
-            config[key] = value
+            config[key] = value;
         });
         refused(&name, &[&format!("the key `{key}`")]);
     }
