@@ -179,7 +179,7 @@ pub(crate) fn replay(
     for bars in &candles.bars {
         opened.board.bars(bars);
     }
-    opened.service.start(after)?;
+    opened.service.start(from.unwrap_or(Timestamp(*first)))?;
     let mut bar = Progress::start("replay", "instants", None);
     let started = Instant::now();
     let inbox = &opened.inbox;

@@ -119,6 +119,10 @@ impl<'a> Reading<'a> {
             let mut headers = [httparse::EMPTY_HEADER; HEADERS];
             let mut parsed = httparse::Request::new(&mut headers);
             match parsed.parse(&self.buffer) {
+                // It may have come in one piece.
+                Ok(httparse::Status::Complete(head)) if head > LONGEST_HEAD => {
+                    return Err(bad(431, "the head of the request is too long"));
+                }
                 Ok(httparse::Status::Complete(head)) => {
                     let (mut request, length) = head_of(&parsed)?;
                     self.buffer.drain(..head);

@@ -2,7 +2,6 @@
 "use strict";
 
 const SVG = "http://www.w3.org/2000/svg";
-const WIDTH = 640;
 
 function element(name, attributes = {}, ...children) {
   const node = name.startsWith("svg:")
@@ -15,8 +14,8 @@ function element(name, attributes = {}, ...children) {
   return node;
 }
 
-function drawing(height, label, width = WIDTH) {
-  return element("svg:svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": label });
+function drawing(height, label, width) {
+  return element("svg:svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": label });
 }
 
 // Steps of 1, 2 or 5 times a power of ten that cut a range into about `count` pieces.
@@ -48,8 +47,8 @@ function minute(time) {
   return new Date(time).toISOString().slice(0, 16).replace("T", " ");
 }
 
-function axes(svg, plot, x, y, xRange, yRange, xLabel, yLabel) {
-  for (const value of ticks(...yRange, 5)) {
+function axes(svg, plot, x, y, xRange, yRange, xLabel, yLabel, yTicks = ticks(...yRange, 5)) {
+  for (const value of yTicks) {
     const at = y(value);
     svg.append(element("svg:line", { class: "grid", x1: plot.left, x2: plot.right, y1: at, y2: at }));
     svg.append(element("svg:text", { x: plot.left - 6, y: at + 4, "text-anchor": "end" }, yLabel(value)));
@@ -88,9 +87,9 @@ function marker(decision, cx, cy, arm, title) {
 }
 
 // Bars above, one lane for each arm's decisions below.
-function candleChart(chart, arms) {
-  const candles = chart.candles.slice(-120);
-  const lanes = arms.length, laneHeight = 22, height = 260 + lanes * laneHeight + 24, width = 960;
+function candleChart(chart, arms, width) {
+  const candles = chart.candles.slice(-Math.max(24, Math.floor((width - 72) / 8)));
+  const lanes = arms.length, laneHeight = 22, height = 260 + lanes * laneHeight + 24;
   const plot = { left: 64, right: width - 8, top: 8, bottom: 250 };
   const low = Math.min(...candles.map((c) => c[3])), high = Math.max(...candles.map((c) => c[2]));
   const first = candles[0][0], last = candles[candles.length - 1][0], step = candles.length > 1 ? (last - first) / (candles.length - 1) : 3600000;
@@ -120,27 +119,29 @@ function candleChart(chart, arms) {
     }
   });
   let free = -Infinity;
-  for (let index = 0; index < candles.length; index += Math.ceil(candles.length / 6)) {
+  for (let index = 0; index < candles.length; index += Math.ceil(candles.length / Math.floor(width / 110))) {
     const at = x(candles[index][0]);
-    if (at < free) continue;
+    if (at < free || at + 80 > width) continue;
     svg.append(element("svg:text", { x: at, y: height - 6 }, minute(candles[index][0]).slice(5)));
     free = at + 90;
   }
   return svg;
 }
 
-function evidenceChart(challengers) {
+function evidenceChart(challengers, width) {
   const drawn = challengers.filter((c) => c.evidence.curve.length > 0);
   if (drawn.length === 0) return null;
-  const plot = { left: 48, right: WIDTH - 12, top: 12, bottom: 220 };
+  const plot = { left: 48, right: width - 12, top: 12, bottom: 220 };
   const threshold = Math.log(drawn[0].evidence.threshold);
   const times = drawn.flatMap((c) => c.evidence.curve.map((p) => Date.parse(p.time)));
   const values = drawn.flatMap((c) => c.evidence.curve.map((p) => p.log_e));
   const xRange = [Math.min(...times), Math.max(...times)], yRange = [Math.min(0, ...values), Math.max(threshold * 1.1, ...values)];
   const x = scale(xRange, [plot.left, plot.right]), y = scale(yRange, [plot.bottom, plot.top]);
   const words = drawn.map((c) => `${c.name}: e-value ${number(c.evidence.e_value)} after ${c.evidence.blocks} blocks, threshold ${number(c.evidence.threshold)}`);
-  const svg = drawing(244, `Evidence that a challenger is better, on a logarithmic scale. ${words.join("; ")}.`);
-  axes(svg, plot, x, y, xRange, yRange, day, (value) => number(Math.exp(value), 2));
+  const svg = drawing(244, `Evidence that a challenger is better, on a logarithmic scale. ${words.join("; ")}.`, width);
+  const powers = yRange[1] - yRange[0] > 9 ? [1] : [1, 2, 5];
+  const marks = Array.from({ length: 25 }, (_, n) => powers.map((m) => Math.log(m * 10 ** (n - 8)))).flat().filter((v) => v >= yRange[0] - 1e-9 && v <= yRange[1]);
+  axes(svg, plot, x, y, xRange, yRange, day, (value) => number(Math.exp(value), 2), marks);
   svg.append(element("svg:line", { class: "threshold", x1: plot.left, x2: plot.right, y1: y(threshold), y2: y(threshold) }));
   svg.append(element("svg:text", { x: plot.right, y: y(threshold) - 5, "text-anchor": "end" }, `promote at ${number(drawn[0].evidence.threshold)}`));
   drawn.forEach((c, index) => svg.append(element("svg:path", { class: `arm${(index % 2) + 1}`, d: line(c.evidence.curve.map((p) => [Date.parse(p.time), p.log_e]), x, y) })));
@@ -151,17 +152,17 @@ function bounds(interval) {
   return Array.isArray(interval) ? interval : [interval.low, interval.high];
 }
 
-function sequenceChart(challenger) {
+function sequenceChart(challenger, width) {
   const curve = challenger ? challenger.evidence.curve : [];
   if (curve.length === 0) return null;
-  const plot = { left: 48, right: WIDTH - 12, top: 12, bottom: 220 };
+  const plot = { left: 48, right: width - 12, top: 12, bottom: 220 };
   const points = curve.map((p) => ({ time: Date.parse(p.time), band: bounds(p.interval) })).filter((p) => p.band.every(Number.isFinite));
   if (points.length === 0) return null;
   const xRange = [points[0].time, points[points.length - 1].time];
   const yRange = [Math.min(...points.map((p) => p.band[0])), Math.max(...points.map((p) => p.band[1]))];
   const x = scale(xRange, [plot.left, plot.right]), y = scale(yRange, [plot.bottom, plot.top]);
   const [low, high] = points[points.length - 1].band;
-  const svg = drawing(244, `Mean score of a block, ${challenger.name} less champion: ${number(challenger.evidence.mean)}, between ${number(low)} and ${number(high)} at all times at once.`);
+  const svg = drawing(244, `Mean score of a block, ${challenger.name} less champion: ${number(challenger.evidence.mean)}, between ${number(low)} and ${number(high)} at all times at once.`, width);
   axes(svg, plot, x, y, xRange, yRange, day, (value) => number(value, 2));
   const outline = [...points.map((p) => [p.time, p.band[1]]), ...points.slice().reverse().map((p) => [p.time, p.band[0]])];
   svg.append(element("svg:path", { class: "band", d: `${line(outline, x, y)}Z` }));
@@ -169,12 +170,13 @@ function sequenceChart(challenger) {
   return svg;
 }
 
-function calibrationChart(both, names) {
+function calibrationChart(both, names, room) {
   if (!both) return null;
-  const plot = { left: 48, right: 352, top: 12, bottom: 316 };
+  const width = Math.min(room, 480), side = width - 140;
+  const plot = { left: 48, right: 48 + side, top: 12, bottom: 12 + side };
   const x = scale([0, 1], [plot.left, plot.right]), y = scale([0, 1], [plot.bottom, plot.top]);
   const words = both.map((own, index) => `${names[index]}: error ${number(own.debiased_ece)} after debiasing, ${number(own.ece)} as binned`);
-  const svg = drawing(340, `How often decisions of each confidence were right. ${words.join("; ")}.`, 480);
+  const svg = drawing(side + 36, `How often decisions of each confidence were right. ${words.join("; ")}.`, width);
   axes(svg, plot, x, y, [0, 1], [0, 1], (v) => `${Math.round(v * 100)} %`, (v) => `${Math.round(v * 100)} %`);
   svg.append(element("svg:line", { class: "axis", x1: x(0), y1: y(0), x2: x(1), y2: y(1) }));
   both.forEach((own, index) => {
@@ -185,26 +187,32 @@ function calibrationChart(both, names) {
       dot.append(element("svg:title", {}, `${names[index]}: ${bin.count} decisions with ${(bin.confidence * 100).toFixed(0)} %, right ${(bin.right * 100).toFixed(0)} %`));
       svg.append(dot);
     }
-    svg.append(element("svg:text", { x: 366, y: 28 + index * 18 }, `${index === 0 ? "\u25cf" : "\u25a0"} ${names[index].slice(0, 14)}`));
+    svg.append(element("svg:text", { x: plot.right + 10, y: 28 + index * 18 }, `${index === 0 ? "\u25cf" : "\u25a0"} ${names[index].slice(0, 9)}`));
   });
   return svg;
 }
 
-function latencyChart(latency) {
+function latencyChart(latency, room) {
   if (!latency.passes) return null;
   const counts = latency.counts.map((count, index) => count - (index ? latency.counts[index - 1] : 0));
   counts.push(latency.passes - latency.counts[latency.counts.length - 1]);
   const labels = latency.bounds.map((bound) => (bound < 1 ? `${bound * 1000} ms` : `${bound} s`));
   labels.push("more");
   const most = Math.max(...counts), mean = latency.sum_seconds / latency.passes;
-  const svg = drawing(170, `Time all arms took on the bars of an instant, ${latency.passes} times: ${number(mean * 1000)} ms on average.`, 960);
-  const width = 940 / counts.length;
-  counts.forEach((count, index) => {
-    const height = most ? (count / most) * 110 : 0, left = 10 + index * width;
-    svg.append(element("svg:rect", { class: "bar", x: left + 6, width: width - 12, y: 130 - height, height }));
-    svg.append(element("svg:text", { x: left + width / 2, y: 124 - height, "text-anchor": "middle" }, count ? String(count) : ""));
-    svg.append(element("svg:text", { x: left + width / 2, y: 150, "text-anchor": "middle" }, `${index < counts.length - 1 ? "\u2264 " : ""}${labels[index]}`));
+  const shown = counts.map((count, index) => [count, `${index < counts.length - 1 ? "\u2264 " : ""}${labels[index]}`]).filter(([count], index, all) => {
+    const first = all.findIndex(([c]) => c > 0), last = all.findLastIndex(([c]) => c > 0);
+    return index >= first - 1 && index <= last + 1;
   });
-  svg.append(element("svg:line", { class: "axis", x1: 10, x2: 950, y1: 130, y2: 130 }));
+  const svg = drawing(170, `Time all arms took on the bars of an instant, ${latency.passes} times: ${number(mean * 1000)} ms on average.`, room);
+  const width = Math.min(110, (room - 20) / shown.length);
+  shown.forEach(([count, label], index) => {
+    const height = most ? (count / most) * 110 : 0, left = 10 + index * width;
+    svg.append(element("svg:rect", { class: "bar", x: left + 4, width: width - 8, y: 130 - height, height }));
+    svg.append(element("svg:text", { x: left + width / 2, y: 124 - height, "text-anchor": "middle" }, count ? String(count) : ""));
+    // Where letters would touch, every other label stands lower.
+    const drop = width < 62 && index % 2 ? 14 : 0;
+    svg.append(element("svg:text", { x: left + width / 2, y: 147 + drop, "text-anchor": "middle" }, label));
+  });
+  svg.append(element("svg:line", { class: "axis", x1: 10, x2: 10 + width * shown.length, y1: 130, y2: 130 }));
   return svg;
 }

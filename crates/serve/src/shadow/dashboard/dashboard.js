@@ -3,7 +3,12 @@
 
 const find = (id) => document.getElementById(id);
 const select = find("instrument");
-let asked = false, timer = null;
+let asked = false, timer = null, last = null;
+
+// Charts are drawn as wide as their place, so that their letters keep their size on a phone.
+function room(id) {
+  return Math.max(280, find(id).clientWidth);
+}
 
 function fill(id, ...nodes) {
   find(id).replaceChildren(...nodes.filter(Boolean));
@@ -61,7 +66,7 @@ function showChart(summary) {
     swatch.append(element("svg:circle", { class: `arm${index % 3}`, cx: 8, cy: 8, r: 5 }));
     return element("span", { class: "key" }, swatch, `${arm.name} (${arm.role})`);
   });
-  fill("candles", candleChart(chart, summary.arms), element("p", { class: "note" }, ...keys, "\u25b2 BUY \u25bc SELL \u25cb HOLD, at the close of the bar they were made on"));
+  fill("candles", candleChart(chart, summary.arms, room("candles")), element("p", { class: "note" }, ...keys, "\u25b2 BUY \u25bc SELL \u25cb HOLD, at the close of the bar they were made on"));
   const rows = chart.decisions.slice(-120).reverse().map((d) => [minute(d.time), d.arm, d.decision + (d.late ? " (late)" : ""), ...d.probabilities.map((p) => percent(p, 0)), d.label ?? "open", d.label ? percent(d.return, 2) : ""]);
   fill("decisions", table("Newest first; times in UTC", ["Time", "Arm", "Decision", "BUY", "SELL", "HOLD", "Label", "Return"], rows, [3, 4, 5, 7]));
 }
@@ -105,18 +110,19 @@ function showPromotions(summary) {
 }
 
 function show(summary) {
+  last = summary;
   const health = summary.health, troubles = [health.storage, health.source].filter(Boolean);
-  const last = health.last_decision_time ? `last decision ${minute(health.last_decision_time)} UTC` : "no decision yet";
-  find("status").textContent = troubles.length ? `${health.storage ? "Deciding has stopped" : "Waiting"}: ${troubles.join("; ")}` : `${summary.mode}, ${last}`;
+  const decided = health.last_decision_time ? `last decision ${minute(health.last_decision_time)} UTC` : "no decision yet";
+  find("status").textContent = troubles.length ? `${health.storage ? "Deciding has stopped" : "Waiting"}: ${troubles.join("; ")}` : `${summary.mode}, ${decided}`;
   const challengers = summary.verdict.challengers ?? [], first = challengers[0];
   showVerdict(summary);
   showArms(summary);
   showChart(summary);
-  fill("evidence", evidenceChart(challengers) ?? paragraph("No block is over yet.", "dim"));
-  fill("sequence", sequenceChart(first) ?? paragraph("No block is over yet.", "dim"));
-  fill("calibration", calibrationChart(first?.calibration, [summary.verdict.champion ?? "champion", first?.name ?? ""]) ?? paragraph("No outcome yet.", "dim"));
+  fill("evidence", evidenceChart(challengers, room("evidence")) ?? paragraph("No block is over yet.", "dim"));
+  fill("sequence", sequenceChart(first, room("sequence")) ?? paragraph("No block is over yet.", "dim"));
+  fill("calibration", calibrationChart(first?.calibration, [summary.verdict.champion ?? "champion", first?.name ?? ""], room("calibration")) ?? paragraph("No outcome yet.", "dim"));
   showDiagnostics(first, summary.verdict.champion);
-  fill("latency", latencyChart(summary.latency) ?? paragraph("Nothing decided since the start.", "dim"));
+  fill("latency", latencyChart(summary.latency, room("latency")) ?? paragraph("Nothing decided since the start.", "dim"));
   showRecent(summary);
   showPromotions(summary);
 }
@@ -142,6 +148,7 @@ function soon() {
 }
 
 select.addEventListener("change", ask);
+addEventListener("resize", () => { if (last) show(last); });
 ask();
 if (!new URLSearchParams(location.search).has("still")) {
   const events = new EventSource("/v1/events");
