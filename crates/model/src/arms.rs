@@ -29,7 +29,7 @@ const ROWS_PER_PASS: usize = 1024;
 
 /// Arms that are asked the same prompts.
 pub struct Arms {
-    loras: Vec<Option<Lora>>,
+    adapters: Vec<Option<Lora>>,
     tokens: DecisionTokens,
     prefix: Vec<u32>,
     cache: Option<Cache>,
@@ -39,7 +39,7 @@ impl std::fmt::Debug for Arms {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter
             .debug_struct("Arms")
-            .field("arms", &self.loras.len())
+            .field("arms", &self.adapters.len())
             .field("prefix", &self.prefix.len())
             .finish_non_exhaustive()
     }
@@ -68,9 +68,9 @@ struct Asked {
 impl Arms {
     /// Takes the arms; none stands for the base model itself. `prefix` are tokens that prompts are
     /// expected to begin with; a prompt that does not is computed whole.
-    pub fn new(loras: Vec<Option<Lora>>, tokens: DecisionTokens, prefix: Vec<u32>) -> Self {
+    pub fn new(arms: Vec<Option<Lora>>, tokens: DecisionTokens, prefix: Vec<u32>) -> Self {
         Self {
-            loras,
+            adapters: arms,
             tokens,
             prefix,
             cache: None,
@@ -79,17 +79,17 @@ impl Arms {
 
     /// Returns the number of arms.
     pub fn len(&self) -> usize {
-        self.loras.len()
+        self.adapters.len()
     }
 
     /// Reports whether there is no arm.
     pub fn is_empty(&self) -> bool {
-        self.loras.is_empty()
+        self.adapters.is_empty()
     }
 
     /// Returns an arm's adapter; none for the base model itself.
     pub fn adapter(&self, arm: usize) -> Option<&Lora> {
-        self.loras.get(arm)?.as_ref()
+        self.adapters.get(arm)?.as_ref()
     }
 
     /// Returns the log-probability of each label's tokens after each prompt, by arm:
@@ -115,7 +115,7 @@ impl Arms {
         let needed: Vec<usize> = full.iter().map(|prompt| self.rows_of(prompt)).collect();
         let largest = needed.iter().max().copied().unwrap_or(0);
         self.make_room(decoder, largest.max(ROWS_PER_PASS))?;
-        let mut scores = vec![vec![Vec::new(); prompts.len()]; self.loras.len()];
+        let mut scores = vec![vec![Vec::new(); prompts.len()]; self.adapters.len()];
         let mut first = 0;
         while first < full.len() {
             let mut rows = 0;
@@ -133,7 +133,7 @@ impl Arms {
     /// Returns the rows that all arms need for a prompt with its labels.
     fn rows_of(&self, prompt: &[u32]) -> usize {
         let labels: usize = self.tokens.labels.iter().map(|label| label.len() - 1).sum();
-        self.loras.len() * (prompt.len() - self.kept(prompt) + labels)
+        self.adapters.len() * (prompt.len() - self.kept(prompt) + labels)
     }
 
     /// Returns how many of a prompt's tokens are in the cache already.
@@ -144,16 +144,16 @@ impl Arms {
 
     /// Makes the cache, and computes the prefix of every arm in one pass.
     fn make_room(&mut self, decoder: &Decoder, rows: usize) -> Result<(), ModelError> {
-        let capacity = self.loras.len() * self.prefix.len() + rows;
+        let capacity = self.adapters.len() * self.prefix.len() + rows;
         if self.cache.as_ref().is_some_and(|c| c.capacity >= capacity) {
             return Ok(());
         }
         let mut cache = KeyValueCache::new(decoder, capacity);
         let width = self.prefix.len();
-        if width > 0 && !self.loras.is_empty() {
+        if width > 0 && !self.adapters.is_empty() {
             let mut batch = Batch::default();
-            let mut sides = Vec::with_capacity(self.loras.len());
-            for (arm, lora) in self.loras.iter().enumerate() {
+            let mut sides = Vec::with_capacity(self.adapters.len());
+            for (arm, lora) in self.adapters.iter().enumerate() {
                 let first = push_cached(&mut batch, &self.prefix, 0, Vec::new(), arm * width);
                 sides.push(ArmRows {
                     lora: lora.as_ref(),
@@ -178,12 +178,12 @@ impl Arms {
         scores: &mut [Vec<Vec<f64>>],
     ) -> Result<(), ModelError> {
         let width = self.prefix.len();
-        let mut free = self.loras.len() * width;
+        let mut free = self.adapters.len() * width;
         let mut batch = Batch::default();
-        let mut sides = Vec::with_capacity(self.loras.len());
+        let mut sides = Vec::with_capacity(self.adapters.len());
         let mut wanted = Vec::new();
         let mut asked = Vec::new();
-        for (arm, lora) in self.loras.iter().enumerate() {
+        for (arm, lora) in self.adapters.iter().enumerate() {
             let begin = batch.len();
             for prompt in chosen.clone() {
                 let tokens = &prompts[prompt];

@@ -127,7 +127,7 @@ impl<'a> Reading<'a> {
                     let (mut request, length) = head_of(&parsed)?;
                     self.buffer.drain(..head);
                     while self.buffer.len() < length {
-                        if !self.more(deadline)? {
+                        if !self.more(deadline) {
                             return Err(Fault::Closed);
                         }
                     }
@@ -140,29 +140,29 @@ impl<'a> Reading<'a> {
             if self.buffer.len() > LONGEST_HEAD {
                 return Err(bad(431, "the head of the request is too long"));
             }
-            if !self.more(deadline)? {
+            if !self.more(deadline) {
                 return Err(Fault::Closed);
             }
         }
     }
 
     /// Reads some bytes; reports false when the client has gone or the time is up.
-    fn more(&mut self, deadline: Instant) -> Result<bool, Fault> {
+    fn more(&mut self, deadline: Instant) -> bool {
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            return Ok(false);
+            return false;
         }
         let timed = self.stream.set_read_timeout(Some(left));
         let mut bytes = [0; 4096];
         let mut stream = self.stream;
         match timed.and_then(|()| stream.read(&mut bytes)) {
-            Ok(0) => Ok(false),
+            Ok(0) => false,
             Ok(count) => {
                 self.buffer.extend_from_slice(&bytes[..count]);
-                Ok(true)
+                true
             }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(true),
-            Err(_) => Ok(false),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => true,
+            Err(_) => false,
         }
     }
 }

@@ -156,12 +156,12 @@ impl Board {
     }
 
     /// Shows entries that are on the disk.
-    pub(crate) fn show(&self, entries: Vec<Entry>) {
+    pub(crate) fn show(&self, entries: &[Entry]) {
         if entries.is_empty() {
             return;
         }
         let mut inner = self.lock();
-        for entry in &entries {
+        for entry in entries {
             match entry {
                 Entry::Decision(decision) => inner.decided(decision),
                 Entry::Outcome(outcome) => {

@@ -128,7 +128,7 @@ fn what_an_exchange_answers_instead_of_bars_is_told_and_asked_again() {
         (200, "[]".to_owned()),
         (200, good),
     ];
-    let (_server, _, mut exchange) = exchange(3.0, &answers);
+    let (server, _, mut exchange) = exchange(3.0, &answers);
     let (mut feed, now) = (Feed::default(), Timestamp(START + 3 * HOUR));
     let mut said = Vec::new();
     for _ in 0..6 {
@@ -150,7 +150,7 @@ fn what_an_exchange_answers_instead_of_bars_is_told_and_asked_again() {
     let (fresh, merged) = poll(&mut exchange, &mut feed, now);
     assert_eq!((fresh.fault, merged.added), (None, 0));
     assert_eq!(poll(&mut exchange, &mut feed, now).1.added, 1);
-    drop(_server);
+    drop(server);
     let fault = poll(&mut exchange, &mut feed, now).0.fault.unwrap();
     assert!(fault.contains("cannot ask"), "{fault}");
 }

@@ -118,7 +118,7 @@ impl Routes {
 
     fn signal_json(&self, decision: &Decision) -> Value {
         let bar = decision.timeframe.milliseconds();
-        let stride = i64::try_from(self.setup.settings.decision_stride_bars).unwrap_or(1);
+        let stride = i64::from(self.setup.settings.decision_stride_bars);
         let until = decision.decision_time.0 + bar * stride + self.setup.late_after;
         let now = (self.setup.clock)();
         json!({

@@ -183,7 +183,7 @@ impl<J: Judge> Service<J> {
         match written {
             Ok(()) => {
                 self.board.storage(None);
-                self.board.show(std::mem::take(&mut self.unshown));
+                self.board.show(&std::mem::take(&mut self.unshown));
                 Ok(())
             }
             Err(error) => {
