@@ -93,15 +93,10 @@ pub(crate) fn run(typed: &Typed, _: &Global) -> anyhow::Result<Printed> {
             None => Err(Stop::new(Exit::Failure, "no answer").into()),
         };
     }
-    batch(typed, &text, chosen, registry)
+    batch(typed, &text, &chosen, &registry)
 }
 
-fn batch(
-    typed: &Typed,
-    text: &[u8],
-    chosen: String,
-    registry: Registry,
-) -> anyhow::Result<Printed> {
+fn batch(typed: &Typed, text: &[u8], chosen: &str, registry: &Registry) -> anyhow::Result<Printed> {
     let mut oracle: Option<Oracle> = None;
     let (mut done, mut failed) = (0, 0);
     let lines: Vec<(usize, &[u8])> = text
@@ -126,7 +121,7 @@ fn batch(
             }
         }
         if oracle.is_none() && !asked.is_empty() {
-            oracle = Some(Oracle::load(chosen.clone(), registry.clone(), typed)?);
+            oracle = Some(Oracle::load(chosen.to_owned(), registry.clone(), typed)?);
         }
         if let Some(oracle) = &mut oracle {
             for (asked, answer) in asked.iter().zip(oracle.answer(&asked)?) {

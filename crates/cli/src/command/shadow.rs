@@ -91,8 +91,8 @@ struct Http {
     #[arg(long, value_name = "N", default_value_t = 500)]
     requests_per_second: u32,
     /// Do not listen
-    #[arg(long, conflicts_with = "listen")]
-    no_http: bool,
+    #[arg(long = "no-http", conflicts_with = "listen")]
+    silent: bool,
 }
 
 /// What is laid down before the first decision.
@@ -185,9 +185,9 @@ pub(crate) fn run(typed: &Typed, global: &Global) -> anyhow::Result<Printed> {
         settings,
     };
     if typed.replay {
-        replay(job, bench, (typed.from, typed.to))
+        replay(&job, bench, (typed.from, typed.to))
     } else {
-        live(job, bench, typed.binance.as_deref(), typed.warm_up_bars)
+        live(&job, bench, typed.binance.as_deref(), typed.warm_up_bars)
     }
 }
 
@@ -248,7 +248,7 @@ fn arms(typed: &Typed, registry: &Registry) -> anyhow::Result<Vec<String>> {
 }
 
 fn listen(http: &Http, mode: Mode) -> Option<SocketAddr> {
-    match (http.no_http, http.listen, mode) {
+    match (http.silent, http.listen, mode) {
         (true, _, _) | (false, None, Mode::Replay) => None,
         (false, Some(address), _) => Some(address),
         (false, None, Mode::Live) => Some(SocketAddr::from(([127, 0, 0, 1], 8787))),

@@ -122,26 +122,23 @@ impl Bench {
         let mut sheets: Vec<ArmSheet> = Vec::new();
         let mut kept = BTreeMap::new();
         for package in packages {
-            let (name, sha256, calibration) = match &package {
-                Some(package) => {
-                    self.fits(package)?;
-                    loras.push(Some(package.lora(self.base.decoder.config())?));
-                    let manifest = &package.manifest;
-                    (
-                        manifest.name.clone(),
-                        Some(manifest.adapter_sha256.clone()),
-                        manifest.calibration.clone(),
-                    )
-                }
-                None => {
-                    loras.push(None);
-                    let unknown = Calibration {
-                        temperature: 1.0,
-                        bias: [0.0; 3],
-                        decisions: 0,
-                    };
-                    (BASE.to_owned(), None, of_base.clone().unwrap_or(unknown))
-                }
+            let (name, sha256, calibration) = if let Some(package) = &package {
+                self.fits(package)?;
+                loras.push(Some(package.lora(self.base.decoder.config())?));
+                let manifest = &package.manifest;
+                (
+                    manifest.name.clone(),
+                    Some(manifest.adapter_sha256.clone()),
+                    manifest.calibration.clone(),
+                )
+            } else {
+                loras.push(None);
+                let unknown = Calibration {
+                    temperature: 1.0,
+                    bias: [0.0; 3],
+                    decisions: 0,
+                };
+                (BASE.to_owned(), None, of_base.clone().unwrap_or(unknown))
             };
             if sheets.iter().any(|sheet| sheet.name == name) {
                 let message = format!("two arms are called `{name}`");

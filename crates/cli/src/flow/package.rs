@@ -227,7 +227,7 @@ impl Package {
             adapter_sha256: run.adapter_sha256()?,
             dataset: std::path::absolute(run.dataset())?,
             dataset_sha256: run.record.dataset_sha256.clone(),
-            template_sha256: template_sha256(&dataset.templates, &dataset.settings)?,
+            template_sha256: template_sha256(&dataset.templates, &dataset.settings),
             calibration: own,
             base_calibration: of_base,
             settings: serde_json::to_value(&settings)?,
@@ -320,7 +320,7 @@ impl Package {
             completion_templates: Some(self.folder.join(COMPLETIONS)),
             ..settings.clone()
         })?;
-        let found = template_sha256(&templates, &settings)?;
+        let found = template_sha256(&templates, &settings);
         if found != self.manifest.template_sha256 {
             let message = format!(
                 "the prompt template of `{}` is not the one it was trained with",
@@ -335,7 +335,7 @@ impl Package {
 }
 
 /// Returns the digest of all that makes a prompt of a view.
-fn template_sha256(templates: &Templates, settings: &DatasetSettings) -> anyhow::Result<String> {
+fn template_sha256(templates: &Templates, settings: &DatasetSettings) -> String {
     let text = serde_json::json!({
         "prompt": templates.prompt_source(),
         "horizon_hours": settings.horizon_hours,
@@ -345,8 +345,10 @@ fn template_sha256(templates: &Templates, settings: &DatasetSettings) -> anyhow:
         "market_closed_hours": settings.market_closed_hours,
         "fear_greed_lag_hours": settings.fear_greed_lag_hours,
         "fear_greed_max_age_hours": settings.fear_greed_max_age_hours,
+        "headlines_lag_minutes": settings.headlines_lag_minutes,
+        "headlines_max_age_hours": settings.headlines_max_age_hours,
     });
-    Ok(run::sha256(text.to_string().as_bytes()))
+    run::sha256(text.to_string().as_bytes())
 }
 
 /// Fits a calibration on the validation part, of the decisions that `evaluate` takes.

@@ -143,7 +143,7 @@ fn lay_down(job: &Job) -> anyhow::Result<String> {
 /// # Errors
 /// When candles or log cannot be used, or on Ctrl-C; the same command goes on from there.
 pub(crate) fn replay(
-    job: Job,
+    job: &Job,
     bench: Bench,
     (from, to): (Option<Timestamp>, Option<Timestamp>),
 ) -> anyhow::Result<Printed> {
@@ -166,7 +166,7 @@ pub(crate) fn replay(
     let last = candles
         .bars
         .iter()
-        .filter_map(|bars| bars.period())
+        .filter_map(Bars::period)
         .map(|period| period.1)
         .max();
     let (Some(first), Some(last)) = (first, last) else {
@@ -175,7 +175,7 @@ pub(crate) fn replay(
     // A decision at `from` itself is wanted.
     let after = Timestamp(from.map_or(*first, |from| from.0 - 1));
     let until = to.unwrap_or(last);
-    let mut opened = open(&job, bench)?;
+    let mut opened = open(job, bench)?;
     for bars in &candles.bars {
         opened.board.bars(bars);
     }
@@ -223,14 +223,14 @@ pub(crate) fn replay(
 /// # Errors
 /// When data, log or address cannot be used at the start. Later failures are told and waited out.
 pub(crate) fn live(
-    job: Job,
+    job: &Job,
     bench: Bench,
     binance: Option<&str>,
     warm_up: usize,
 ) -> anyhow::Result<Printed> {
-    let mut source = source(&job, &bench, binance, warm_up)?;
+    let mut source = source(job, &bench, binance, warm_up)?;
     let mut watched = Watched::new(&job.registry)?;
-    let mut opened = open(&job, bench)?;
+    let mut opened = open(job, bench)?;
     let begun = clock::now();
     // What was missed since the last decision is made up for; before the first one, only bars that
     // can still be decided in time.
@@ -244,7 +244,7 @@ pub(crate) fn live(
     let mut state = Loop::default();
     while !interrupt::requested() {
         watched.look(&job.registry, &mut opened.service);
-        if state.step(&job, &mut opened, source.as_mut(), &mut feed, floor)? {
+        if state.step(job, &mut opened, source.as_mut(), &mut feed, floor)? {
             continue;
         }
         opened.inbox.serve(opened.service.judge(), LOOK);

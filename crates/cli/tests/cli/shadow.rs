@@ -483,7 +483,10 @@ impl Service {
             said,
         };
         let line = service.hear("listening on http://");
-        service.address = line.rsplit("http://").next().unwrap().to_owned();
+        line.rsplit("http://")
+            .next()
+            .unwrap()
+            .clone_into(&mut service.address);
         service
     }
 
@@ -494,7 +497,7 @@ impl Service {
             match self.said.recv_timeout(Duration::from_secs(180)) {
                 Ok(line) if line.contains(fragment) => return line,
                 Ok(line) => heard.push(line),
-                Err(_) => panic!("`{fragment}` was not said: {heard:#?}"),
+                Err(error) => panic!("`{fragment}` was not said ({error}): {heard:#?}"),
             }
         }
     }
