@@ -80,13 +80,33 @@ fn a_build_is_audited_and_says_what_it_rests_on() {
 fn bars_that_a_data_set_was_not_built_from_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
-    let build = |name: &str, blocks: u32| {
-        let command =
-            format!("dataset build --no-audit --world planted --blocks {blocks} --out {name}");
-        check(&run(at, &command), 0, &[]);
-    };
-    build("d", 80);
-    build("longer", 90);
+    let command = "dataset build --no-audit --world planted --blocks 80 --out d";
+    check(&run(at, command), 0, &[]);
+    let file = fs::read_dir(at.join("d/candles"))
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap()
+        .path();
+    // The same candles and ten hours more.
+    let mut bars = market::freqtrade::read(&file).unwrap();
+    for _ in 0..10 {
+        let last = bars.len() - 1;
+        bars.open_time
+            .push(bars.open_time[last] + bars.timeframe.milliseconds());
+        for column in [
+            &mut bars.open,
+            &mut bars.high,
+            &mut bars.low,
+            &mut bars.close,
+            &mut bars.volume,
+        ] {
+            column.push(column[last]);
+        }
+    }
+    let longer = at.join("longer/candles");
+    fs::create_dir_all(&longer).unwrap();
+    market::freqtrade::write(&longer.join(file.file_name().unwrap()), &bars).unwrap();
     check(
         &run(
             at,
