@@ -110,7 +110,7 @@ impl Dataset {
         if let Audited::Made { report, .. } = audited {
             report.refuse_red()?;
         }
-        let previous = check_target(directory)?;
+        let previous = check_target(directory, |at| read_manifest(at).is_ok())?;
         let parent = match directory.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
             _ => Path::new("."),
@@ -288,13 +288,16 @@ pub fn read_manifest(directory: &Path) -> Result<Manifest, DatasetError> {
 }
 
 /// Reports whether a data set is there to be replaced; refuses anything else that is not empty.
-fn check_target(directory: &Path) -> Result<bool, DatasetError> {
+pub(crate) fn check_target(
+    directory: &Path,
+    is_one: fn(&Path) -> bool,
+) -> Result<bool, DatasetError> {
     let entries = match fs::read_dir(directory) {
         Ok(entries) => entries,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(DatasetError::io("look into", directory)(error)),
     };
-    if entries.count() == 0 || read_manifest(directory).is_ok() {
+    if entries.count() == 0 || is_one(directory) {
         return Ok(true);
     }
     Err(DatasetError::NotADataset {
@@ -338,7 +341,10 @@ impl Counted {
     }
 }
 
-fn write_lines(path: &Path, examples: &[Example]) -> Result<FileSheet, DatasetError> {
+pub(crate) fn write_lines<T: Serialize>(
+    path: &Path,
+    examples: &[T],
+) -> Result<FileSheet, DatasetError> {
     let mut file = Counted::create(path)?;
     for example in examples {
         let mut line = serde_json::to_vec(example)
@@ -355,7 +361,7 @@ pub(crate) fn sha256(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
 }
 
-fn write_document(path: &Path, text: &str) -> Result<FileSheet, DatasetError> {
+pub(crate) fn write_document(path: &Path, text: &str) -> Result<FileSheet, DatasetError> {
     let mut file = Counted::create(path)?;
     file.write(text.as_bytes())
         .and_then(|()| file.finish())

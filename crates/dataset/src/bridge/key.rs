@@ -8,6 +8,7 @@ use market::table::WideReader;
 
 use super::BridgeSettings;
 use crate::DatasetError;
+use crate::ensemble::named_like_an_outcome;
 
 /// A column that is shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,16 +61,6 @@ const KNOWN: [(&str, &[&str]); 24] = [
 
 /// The fewest columns that make a prompt.
 const FEWEST: usize = 3;
-
-/// Reports whether a column looks forward or is bookkeeping, by its name.
-pub(crate) fn is_target(name: &str) -> bool {
-    let name = name.to_ascii_lowercase();
-    [
-        "target", "future", "label", "fwd_", "forward_", "next_", "outcome",
-    ]
-    .iter()
-    .any(|start| name.starts_with(start))
-}
 
 /// Picks the columns to show: those of the settings, else the known ones, filled up with others
 /// spread over the file.
@@ -128,7 +119,7 @@ pub(crate) fn features(reader: &WideReader, settings: &BridgeSettings) -> Vec<St
         .filter(|(place, column)| {
             Some(*place) != time
                 && column.column_type.is_number()
-                && !is_target(&column.name)
+                && named_like_an_outcome(&column.name).is_none()
                 && !upstream.contains(&&column.name)
         })
         .map(|(_, column)| column.name.clone())
@@ -150,7 +141,7 @@ fn named(reader: &WideReader, settings: &BridgeSettings) -> Result<Vec<Key>, Dat
         .into_iter()
         .map(|place| {
             let column = reader.columns()[place].name.clone();
-            if is_target(&column) {
+            if named_like_an_outcome(&column).is_some() {
                 return Err(DatasetError::Setting {
                     name: "bridge.key_features",
                     value: column,
@@ -164,25 +155,4 @@ fn named(reader: &WideReader, settings: &BridgeSettings) -> Result<Vec<Key>, Dat
             Ok(Key { column, title })
         })
         .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_that_look_forward_are_known() {
-        for name in [
-            "target_return_5",
-            "Future_ret",
-            "label",
-            "fwd_ret_1",
-            "next_close",
-        ] {
-            assert!(is_target(name), "{name}");
-        }
-        for name in ["ret_1", "alpha001", "vpin", "labelled_volume_x"] {
-            assert_eq!(is_target(name), name.starts_with("label"), "{name}");
-        }
-    }
 }

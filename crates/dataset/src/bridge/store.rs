@@ -12,7 +12,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
-use std::io::{BufWriter, Read, Write};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
@@ -26,7 +26,10 @@ use super::words::FILE as TEMPLATES;
 use super::{Bridge, BridgeSettings, Kind};
 use crate::datasheet::FileSheet;
 use crate::knowledge::{KnowledgeExample, near_duplicate_rate};
-use crate::store::{AUDIT, AUDIT_PAGE, Audited, put_in_place, sync_directory};
+use crate::store::{
+    AUDIT, AUDIT_PAGE, Audited, check_target, put_in_place, sync_directory, write_document,
+    write_lines,
+};
 use crate::{DatasetError, hex};
 
 /// What a manifest of this kind says it is.
@@ -81,7 +84,7 @@ pub fn write(
     if let Audited::Made { report, .. } = audited {
         report.refuse_red()?;
     }
-    let previous = check_target(directory)?;
+    let previous = check_target(directory, is_bridge)?;
     let parent = match directory.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
@@ -124,7 +127,7 @@ fn write_files(
             sheet
                 .near_duplicates
                 .insert(kind.file().to_owned(), near_duplicate_rate(answers));
-            lines(&path, &bridge.pairs)?
+            write_lines(&path, &bridge.pairs)?
         } else {
             let examples = bridge.examples.get(&kind).map_or(&[][..], Vec::as_slice);
             for example in examples {
@@ -134,7 +137,7 @@ fn write_files(
             sheet
                 .near_duplicates
                 .insert(kind.file().to_owned(), near_duplicate_rate(answers));
-            lines(&path, examples)?
+            write_lines(&path, examples)?
         };
         files.insert(kind.file().to_owned(), written);
     }
@@ -142,7 +145,10 @@ fn write_files(
         .into_iter()
         .zip(&bridge.held_out)
     {
-        files.insert(name.to_owned(), lines(&directory.join(name), examples)?);
+        files.insert(
+            name.to_owned(),
+            write_lines(&directory.join(name), examples)?,
+        );
     }
     if !formulas.is_empty() {
         for example in formulas {
@@ -150,7 +156,7 @@ fn write_files(
         }
         files.insert(
             FORMULAS.to_owned(),
-            lines(&directory.join(FORMULAS), formulas)?,
+            write_lines(&directory.join(FORMULAS), formulas)?,
         );
         sheet.formulas = formulas.len();
     }
@@ -160,17 +166,14 @@ fn write_files(
         (JOINED_PAIRS, &joined.pairs),
     ] {
         if !values.is_empty() {
-            files.insert(name.to_owned(), lines(&directory.join(name), values)?);
+            files.insert(name.to_owned(), write_lines(&directory.join(name), values)?);
         }
     }
     sheet.sources = joined.sources;
     sheet.audit = audited.words();
     let mut document = |name: &str, text: &str| {
-        let path = directory.join(name);
-        let mut file = Counted::create(&path)?;
-        file.write(text.as_bytes())
-            .map_err(DatasetError::io("write", &path))?;
-        files.insert(name.to_owned(), file.finish(&path)?);
+        let sheet = write_document(&directory.join(name), text)?;
+        files.insert(name.to_owned(), sheet);
         Ok::<_, DatasetError>(())
     };
     document(TEMPLATES, &bridge.inputs.words.source)?;
@@ -214,10 +217,12 @@ fn write_files(
     let text = serde_json::to_string_pretty(&manifest)
         .map_err(std::io::Error::from)
         .map_err(DatasetError::io("write", &path))?;
-    let mut file = Counted::create(&path)?;
-    file.write((text + "\n").as_bytes())
-        .map_err(DatasetError::io("write", &path))?;
-    file.finish(&path)?;
+    write_document(
+        &path,
+        &(text
+            + "
+"),
+    )?;
     Ok((manifest, sheet))
 }
 
@@ -355,70 +360,4 @@ fn is_inside(name: &str) -> bool {
         && Path::new(name)
             .components()
             .all(|part| matches!(part, std::path::Component::Normal(_)))
-}
-
-/// Reports whether a bridge is there to be replaced; refuses anything else that is not empty.
-fn check_target(directory: &Path) -> Result<bool, DatasetError> {
-    let entries = match fs::read_dir(directory) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
-        Err(error) => return Err(DatasetError::io("look into", directory)(error)),
-    };
-    if entries.count() == 0 || is_bridge(directory) {
-        return Ok(true);
-    }
-    Err(DatasetError::NotADataset {
-        path: directory.to_owned(),
-    })
-}
-
-/// A file whose digest and lines are taken while it is written.
-struct Counted {
-    file: BufWriter<File>,
-    digest: Sha256,
-    bytes: u64,
-    lines: usize,
-}
-
-impl Counted {
-    fn create(path: &Path) -> Result<Self, DatasetError> {
-        let file = File::create(path).map_err(DatasetError::io("create", path))?;
-        Ok(Self {
-            file: BufWriter::new(file),
-            digest: Sha256::new(),
-            bytes: 0,
-            lines: 0,
-        })
-    }
-
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
-        self.digest.update(bytes);
-        self.bytes += bytes.len() as u64;
-        self.lines += bytes.split(|byte| *byte == b'\n').count() - 1;
-        self.file.write_all(bytes)
-    }
-
-    fn finish(mut self, path: &Path) -> Result<FileSheet, DatasetError> {
-        self.file
-            .flush()
-            .and_then(|()| self.file.get_ref().sync_all())
-            .map_err(DatasetError::io("write", path))?;
-        Ok(FileSheet {
-            bytes: self.bytes,
-            lines: self.lines,
-            sha256: hex(&self.digest.finalize()),
-        })
-    }
-}
-
-fn lines<T: Serialize + Sync>(path: &Path, values: &[T]) -> Result<FileSheet, DatasetError> {
-    let mut file = Counted::create(path)?;
-    for value in values {
-        let mut line = serde_json::to_vec(value)
-            .map_err(std::io::Error::from)
-            .map_err(DatasetError::io("write", path))?;
-        line.push(b'\n');
-        file.write(&line).map_err(DatasetError::io("write", path))?;
-    }
-    file.finish(path)
 }

@@ -30,63 +30,55 @@ pub struct Removed {
     pub of: usize,
 }
 
-/// Returns the examples that are no near-duplicates of earlier ones.
-pub(crate) fn without_near_duplicates(
-    examples: Vec<KnowledgeExample>,
-) -> (Vec<KnowledgeExample>, Removed) {
-    let of = examples.len();
-    let mut kept: Vec<(KnowledgeExample, HashSet<u64>)> = Vec::new();
-    let mut bands: HashMap<(usize, u64), Vec<usize>> = HashMap::new();
-    for example in examples {
-        let triples = triples(&example);
+/// Texts that were kept so far, as word triples, to hold the next ones against.
+#[derive(Default)]
+struct Sieve {
+    kept: Vec<HashSet<u64>>,
+    bands: HashMap<(usize, u64), Vec<usize>>,
+}
+
+impl Sieve {
+    /// Keeps a text unless it is a near-duplicate of one before it; returns whether it is kept.
+    fn keeps(&mut self, triples: HashSet<u64>) -> bool {
         let keys = keys(&triples);
-        let twin = keys
+        let mut twins = keys
             .iter()
-            .flat_map(|key| bands.get(key).into_iter().flatten());
-        if twin
-            .into_iter()
-            .any(|&other| jaccard(&triples, &kept[other].1) >= NEAR_DUPLICATE)
-        {
-            continue;
+            .flat_map(|key| self.bands.get(key).into_iter().flatten());
+        if twins.any(|&other| jaccard(&triples, &self.kept[other]) >= NEAR_DUPLICATE) {
+            return false;
         }
         for key in keys {
-            bands.entry(key).or_default().push(kept.len());
+            self.bands.entry(key).or_default().push(self.kept.len());
         }
-        kept.push((example, triples));
+        self.kept.push(triples);
+        true
     }
+}
+
+/// Returns the examples that are no near-duplicates of earlier ones.
+pub(crate) fn without_near_duplicates(
+    mut examples: Vec<KnowledgeExample>,
+) -> (Vec<KnowledgeExample>, Removed) {
+    let of = examples.len();
+    let mut sieve = Sieve::default();
+    examples.retain(|example| sieve.keeps(triples(example)));
     let removed = Removed {
         measure: format!(
             "Jaccard of word triples of question and answer, lower case, at least {NEAR_DUPLICATE}"
         ),
-        examples: of - kept.len(),
+        examples: of - examples.len(),
         of,
     };
-    (
-        kept.into_iter().map(|(example, _)| example).collect(),
-        removed,
-    )
+    (examples, removed)
 }
 
 /// Returns the share of texts that are near-duplicates of an earlier one; 0 of none.
 pub(crate) fn near_duplicate_rate<'a>(texts: impl Iterator<Item = &'a str>) -> f64 {
-    let mut kept: Vec<HashSet<u64>> = Vec::new();
-    let mut bands: HashMap<(usize, u64), Vec<usize>> = HashMap::new();
+    let mut sieve = Sieve::default();
     let (mut of, mut near) = (0_usize, 0_usize);
     for text in texts {
         of += 1;
-        let triples = triples_of(&text.to_lowercase());
-        let keys = keys(&triples);
-        let mut twins = keys
-            .iter()
-            .flat_map(|key| bands.get(key).into_iter().flatten());
-        if twins.any(|&other| jaccard(&triples, &kept[other]) >= NEAR_DUPLICATE) {
-            near += 1;
-            continue;
-        }
-        for key in keys {
-            bands.entry(key).or_default().push(kept.len());
-        }
-        kept.push(triples);
+        near += usize::from(!sieve.keeps(triples_of(&text.to_lowercase())));
     }
     near as f64 / of.max(1) as f64
 }
