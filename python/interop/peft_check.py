@@ -7,8 +7,8 @@
 
 BASE is the base model the run was trained on: a Hugging Face directory, or a GGUF file, which
 transformers dequantises. Everything is computed in f32 on the CPU. For every prompt of the request
-(which ends with the first tokens of an answer) the log-probabilities of the tokens of BUY, SELL
-and HOLD are written, for the first N of them (8) a greedy answer too. The file is written to a
+(which ends where an answer states its decision) the log-probabilities of the classes' tokens
+are written, for the first N of them (8) a greedy answer too. The file is written to a
 temporary name and renamed.
 """
 
@@ -34,8 +34,8 @@ LONGEST_ANSWER = 56
 def main(arguments):
     folder = arguments.run / "check"
     request = json.loads((folder / "request.json").read_text(encoding="utf-8"))
-    if request.get("schema") != 1:
-        sys.exit(f"{folder / 'request.json'}: schema {request.get('schema')}, expected 1")
+    if request.get("schema") != 2:
+        sys.exit(f"{folder / 'request.json'}: schema {request.get('schema')}, expected 2")
     place = located(arguments.base)
     model = AutoModelForCausalLM.from_pretrained(**place, dtype=torch.float32)
     model = PeftModel.from_pretrained(model, arguments.run / "adapter").eval()
@@ -45,7 +45,7 @@ def main(arguments):
         for number, prompt in enumerate(request["prompts"]):
             decided.append(decision(model, prompt["tokens"], request["labels"]))
             if number < arguments.answers:
-                asked = prompt["tokens"][: len(prompt["tokens"]) - request["lead"]]
+                asked = prompt["tokens"][: len(prompt["tokens"]) - prompt["lead"]]
                 answers.append(answer(model, tokenizer, asked, request["stop"]))
             print(f"{number + 1}/{len(request['prompts'])}", file=sys.stderr)
     write(folder / "peft.json", {

@@ -1,11 +1,11 @@
 //! `foretune check`: does a real client give the answers we gave?
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::Args;
-use dataset::Example;
 use model::{Keeping, Lora, generate};
 use weights::convert::{self, FileType, Job};
 use weights::gguf::TensorType;
@@ -16,8 +16,10 @@ use crate::arguments::Global;
 use crate::exit::{Exit, Stop};
 use crate::flow::base::Base;
 use crate::flow::gate::{self, Artefact, Gate, Reference};
-use crate::flow::llama::{self, Outcome};
-use crate::flow::{base, client, examples, select, sheet};
+use crate::flow::llama::{self, Asked, Outcome};
+use crate::flow::question::{self, Question, Task};
+use crate::flow::reasoned::{self, Reasoned};
+use crate::flow::{base, client, select, sheet};
 use crate::output::Printed;
 use crate::progress::Progress;
 use crate::run::Run;
@@ -44,8 +46,12 @@ The rule, on the f32 copy:
   Everything else is a mismatch, and one mismatch fails the check.
 On the base as shipped, `check.form_rate` of the answers must have the form.
 Of every file, at least `check.agreement` of the decisions on `check.review` prompts
-must equal the trained model's, and its probabilities of BUY, SELL and HOLD may lie
+must equal the trained model's, and its probabilities of the classes may lie
 `check.distance` from the trained model's on average.
+Of the trained model's own answers to them, `check.form_rate` must have the form, and
+`check.grounded` name a value of their prompt and no number that it does not show. Where
+a bridge says what the evidence alone speaks for, its decisions may not go against it
+more often than the outcomes do, beyond chance.
 
 Written into the run directory:
   check.json           everything compared
@@ -175,19 +181,41 @@ struct Full<'a> {
 impl Full<'_> {
     fn check(&self, typed: &Typed) -> anyhow::Result<Outcome> {
         let (run, base, settings) = (self.run, self.base, self.settings);
-        let (dataset, _) = examples::read(&run.dataset())?;
-        let apart = select::decisions(&dataset.test, dataset.settings.horizon(), 0);
-        let review: Vec<&Example> =
-            select::evenly(&apart, settings.review.max(settings.prompts)).collect();
-        let chosen: Vec<&Example> = select::evenly(&review, settings.prompts).collect();
-        let mut outcome = compare(run, base, self.gguf, &chosen, settings)?;
+        let (task, held) = question::held_out(&run.dataset())?;
+        let held: Vec<&Question> = held.iter().collect();
+        let review: Vec<&Question> =
+            select::evenly(&held, settings.review.max(settings.prompts)).collect();
+        let chosen: Vec<&Question> = select::evenly(&review, settings.prompts).collect();
+        let asked = Asked {
+            task,
+            questions: &chosen,
+            room: reasoned::room(&base.text, &review, settings.max_new_tokens)?,
+        };
+        let mut outcome = compare(run, base, self.gguf, &asked, settings)?;
         let adapter = run.adapter(base.decoder.config())?;
-        let reference = Reference::compute(base, &adapter, review)?;
+        let reasons = match task {
+            Task::Trade => None,
+            Task::Signal => Some(reasoned::answers(
+                base,
+                Some(&adapter),
+                &review,
+                asked.room,
+            )?),
+        };
+        let reference = Reference::compute(base, &adapter, review, reasons.as_deref())?;
+        let answers = self.answers(&reference, &adapter, &outcome, reasons.as_deref())?;
+        let judgement = gate::judgement(
+            task,
+            &reference.questions,
+            &answers,
+            &reference.decided(),
+            settings,
+        );
         let mut artefacts = vec![self.lora(&reference, &outcome)?];
         let mut served = Vec::new();
-        if let Some((artefact, answers)) = self.merged(typed, &reference, &chosen)? {
+        if let Some((artefact, answers)) = self.merged(typed, &reference, &asked)? {
             artefacts.push(artefact);
-            served = chosen.iter().map(|e| e.id.clone()).zip(answers).collect();
+            served = chosen.iter().map(|q| q.id.clone()).zip(answers).collect();
         }
         let folder = run.folder.join("check");
         match gate::peft(&reference, base, &folder, settings)? {
@@ -197,13 +225,13 @@ impl Full<'_> {
                 request.display()
             )),
         }
-        let gate = gate::gate(&reference, artefacts, settings);
+        let gate = gate::gate(&reference, artefacts, judgement, settings);
         if let Some(reason) = &gate.one_class {
             output::warn(reason);
         }
         outcome.gate = Some(Box::new(gate));
-        self.write_sheet(&folder, &reference, &adapter, &outcome, &served)?;
         files::write_json(&run.folder.join("check.json"), &outcome)?;
+        write_sheet(&folder, &reference, &answers, &served)?;
         Ok(outcome)
     }
 
@@ -218,7 +246,7 @@ impl Full<'_> {
             reference,
             self.base,
             named,
-            (&[], form),
+            (&[], 0, form),
             self.settings,
         )?;
         Ok(artefact)
@@ -229,7 +257,7 @@ impl Full<'_> {
         &self,
         typed: &Typed,
         reference: &Reference<'_>,
-        chosen: &[&Example],
+        asked: &Asked<'_>,
     ) -> anyhow::Result<Option<(Artefact, Vec<String>)>> {
         let made = self.scratch.join("merged.gguf");
         let (name, path) = match (&typed.artefact, typed.merged) {
@@ -246,42 +274,57 @@ impl Full<'_> {
             }
             (None, Merged::None) => return Ok(None),
         };
-        let prompts = self.base.text.prompts(chosen)?;
+        let prompts: anyhow::Result<Vec<Vec<u32>>> = asked
+            .questions
+            .iter()
+            .map(|question| self.base.text.prompt(&question.prompt))
+            .collect();
         let found = gate::llama(
             &client::environment()?,
             reference,
             self.base,
             (&name, path, None),
-            (&prompts, None),
+            (&prompts?, asked.room, None),
             self.settings,
         )?;
         Ok(Some(found))
     }
 
-    /// Writes the sheet for a person's review.
-    fn write_sheet(
+    /// Returns the model's answer to every question; those that are not there yet are written.
+    fn answers(
         &self,
-        folder: &Path,
         reference: &Reference<'_>,
         adapter: &Lora,
         outcome: &Outcome,
-        served: &[(String, String)],
-    ) -> anyhow::Result<()> {
-        let answered = |id: &str| outcome.answers.iter().find(|answer| answer.id == id);
-        let missing: Vec<&Example> = reference
-            .examples
+        reasons: Option<&[Reasoned]>,
+    ) -> anyhow::Result<Vec<String>> {
+        if let Some(reasons) = reasons {
+            return Ok(reasons.iter().map(|answer| answer.text.clone()).collect());
+        }
+        let mut answers: BTreeMap<&str, String> = outcome
+            .answers
+            .iter()
+            .map(|answer| (answer.id.as_str(), answer.ours.clone()))
+            .collect();
+        let missing: Vec<&Question> = reference
+            .questions
             .iter()
             .copied()
-            .filter(|example| answered(&example.id).is_none())
+            .filter(|question| !answers.contains_key(question.id.as_str()))
             .collect();
-        let prompts = self.base.text.prompts(&missing)?;
+        let text = &self.base.text;
+        let prompts: anyhow::Result<Vec<Vec<u32>>> = missing
+            .iter()
+            .map(|question| text.prompt(&question.prompt))
+            .collect();
+        let prompts = prompts?;
         let mut bar = Progress::start("answer for review", "prompts", Some(prompts.len() as u64));
         let generated = generate::greedy(
             &self.base.decoder,
             Some(adapter),
             &prompts,
             self.settings.max_new_tokens,
-            &self.base.text.stop,
+            &text.stop,
             1,
             &mut |done, _| {
                 bar.set(done as u64);
@@ -289,34 +332,41 @@ impl Full<'_> {
             },
         );
         bar.finish();
-        let mut written = Vec::new();
-        for (example, answer) in missing.iter().zip(&generated?) {
-            let text = self.base.text.tokenizer.decode_plain(&answer.tokens())?;
-            written.push((example.id.as_str(), text));
+        for (question, answer) in missing.iter().zip(&generated?) {
+            let written = text.tokenizer.decode_plain(&answer.tokens())?;
+            answers.insert(question.id.as_str(), written);
         }
-        let text_of = |id: &str| {
-            let ours = written.iter().find(|(other, _)| *other == id);
-            ours.map(|(_, text)| text.clone())
-                .or_else(|| answered(id).map(|answer| answer.ours.clone()))
-                .unwrap_or_default()
-        };
-        let rows: Vec<sheet::Row> = reference
-            .examples
+        let of = |question: &&Question| answers.get(question.id.as_str()).cloned();
+        Ok(reference
+            .questions
             .iter()
-            .map(|example| sheet::Row {
-                id: example.id.clone(),
-                prompt: example.prompt().to_owned(),
-                answer: text_of(&example.id),
-                served: served
-                    .iter()
-                    .find(|(id, _)| *id == example.id)
-                    .map(|(_, text)| text.clone()),
-            })
-            .collect();
-        let [csv, _] = sheet::write(folder, &rows)?;
-        output::note(&format!("  answers to review: {}", csv.display()));
-        Ok(())
+            .map(|question| of(question).unwrap_or_default())
+            .collect())
     }
+}
+
+/// Writes the sheet for a person's review.
+fn write_sheet(
+    folder: &Path,
+    reference: &Reference<'_>,
+    answers: &[String],
+    served: &[(String, String)],
+) -> anyhow::Result<()> {
+    let pairs = reference.questions.iter().zip(answers);
+    let rows: Vec<sheet::Row> = pairs
+        .map(|(question, answer)| sheet::Row {
+            id: question.id.clone(),
+            prompt: question.prompt.clone(),
+            answer: answer.clone(),
+            served: served
+                .iter()
+                .find(|(id, _)| *id == question.id)
+                .map(|(_, text)| text.clone()),
+        })
+        .collect();
+    let [csv, _] = sheet::write(folder, &reference.task.form(), &rows)?;
+    output::note(&format!("  answers to review: {}", csv.display()));
+    Ok(())
 }
 
 /// Refuses a file that cannot be this base model with an adapter merged in.
@@ -375,10 +425,15 @@ pub(crate) fn check(run: &Run, base: &Base, settings: &Check) -> anyhow::Result<
     let Some(gguf) = &base.gguf else {
         return Ok(None);
     };
-    let (dataset, _) = examples::read(&run.dataset())?;
-    let apart = select::decisions(&dataset.test, dataset.settings.horizon(), 0);
-    let chosen: Vec<_> = select::evenly(&apart, settings.prompts).collect();
-    let outcome = compare(run, base, gguf, &chosen, settings)?;
+    let (task, held) = question::held_out(&run.dataset())?;
+    let held: Vec<&Question> = held.iter().collect();
+    let chosen: Vec<&Question> = select::evenly(&held, settings.prompts).collect();
+    let asked = Asked {
+        task,
+        questions: &chosen,
+        room: reasoned::room(&base.text, &chosen, settings.max_new_tokens)?,
+    };
+    let outcome = compare(run, base, gguf, &asked, settings)?;
     files::write_json(&run.folder.join("check.json"), &outcome)?;
     Ok(Some(outcome))
 }
@@ -388,17 +443,18 @@ fn compare(
     run: &Run,
     base: &Base,
     gguf: &Path,
-    chosen: &[&Example],
+    asked: &Asked<'_>,
     settings: &Check,
 ) -> anyhow::Result<Outcome> {
     if !run.gguf().exists() {
         export::gguf(run, base.decoder.config(), &run.gguf())?;
     }
-    if chosen.len() < settings.prompts {
-        output::warn(&format!("only {} held-out prompts are there", chosen.len()));
+    let count = asked.questions.len();
+    if count < settings.prompts {
+        output::warn(&format!("only {count} held-out prompts are there"));
     }
     let adapter = run.adapter(base.decoder.config())?;
-    llama::check(base, gguf, &adapter, &run.gguf(), chosen, settings)
+    llama::check(base, gguf, &adapter, &run.gguf(), asked, settings)
 }
 
 /// Returns the outcome in plain words.
@@ -434,12 +490,32 @@ pub(crate) fn text(outcome: &Outcome) -> String {
 
 /// Tells how far decisions drift, an artefact a line.
 fn gate_text(out: &mut String, gate: &Gate) {
-    let [buy, sell, hold] = gate.counts;
-    let _ = writeln!(
-        out,
-        "{} decisions: {buy} BUY, {sell} SELL, {hold} HOLD",
-        gate.decisions
-    );
+    let counts: Vec<String> = gate
+        .counts
+        .iter()
+        .zip(&gate.classes)
+        .map(|(count, class)| format!("{count} {class}"))
+        .collect();
+    let _ = writeln!(out, "{} decisions: {}", gate.decisions, counts.join(", "));
+    if let Some(judgement) = &gate.judgement {
+        let _ = write!(
+            out,
+            "{} own answers: {:.0} % have the form, {:.0} % name values of their prompt, {:.0} % no other number",
+            judgement.answers,
+            judgement.form_rate * 100.0,
+            judgement.uses_values * 100.0,
+            judgement.grounded * 100.0
+        );
+        if let Some(evidence) = judgement.evidence {
+            let _ = write!(
+                out,
+                "; {:.0} % decide as the evidence speaks ({:.0} % of the outcomes did)",
+                evidence.agreement * 100.0,
+                evidence.outcomes * 100.0
+            );
+        }
+        out.push('\n');
+    }
     for artefact in &gate.artefacts {
         let _ = writeln!(
             out,

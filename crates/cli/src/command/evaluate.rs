@@ -6,14 +6,16 @@ use std::path::PathBuf;
 use clap::Args;
 use market::Timestamp;
 use serve::evaluation::Verdict;
+use serve::evaluation::signals::Score;
 use serve::report::Report;
+use serve::report::signals::{self as page, SignalReport};
 
 use super::{evaluate_log, export};
 use crate::arguments::Global;
 use crate::exit::{Exit, Stop};
 use crate::flow::evaluation::{self, Input};
 use crate::flow::llama::Outcome;
-use crate::flow::{base, examples};
+use crate::flow::{base, examples, signals};
 use crate::output::Printed;
 use crate::run::Run;
 use crate::settings::{AnswerForm, Settings};
@@ -21,12 +23,20 @@ use crate::settings::{AnswerForm, Settings};
 /// Why `--gate` refuses.
 const REFUSED: &str = "the edge over the majority class is not above zero";
 
+/// Why `--gate` refuses a judge of signals.
+const NO_GAIN: &str = "its probabilities do not say more than the rate alone";
+
 /// Judge the adapter on the held-out span and write the report
 ///
 /// Scores base model, adapter, majority class, persistence and a logistic
 /// regression on the same non-overlapping decisions of the test part, with
 /// time-block bootstrap intervals. Probabilities come from the logits of the
 /// decision's tokens and are calibrated on the validation part.
+///
+/// A run that was trained on a bridge is judged by the signals of its test part:
+/// it reasons about each, its probability of APPROVE is calibrated on the
+/// validation part, and base model, the evidence's certainty, the ensemble's
+/// confidence and the rate alone are scored beside it, after costs.
 ///
 /// With --log it judges a shadow log instead: promote a challenger, keep the
 /// champion or roll back, by the rule laid down before the first decision. The
@@ -126,6 +136,9 @@ pub(crate) fn run(typed: &Typed, global: &Global) -> anyhow::Result<Printed> {
     };
     let settings = Settings::resolve(global, &typed.answers.settings())?;
     let run = Run::open(folder)?;
+    if dataset::bridge::is_bridge(&run.dataset()) {
+        return judge(&settings, &run, typed.gate);
+    }
     let (dataset, world) = examples::read(&run.dataset())?;
     let base = base::load(
         &run.record.model,
@@ -169,6 +182,76 @@ pub(crate) fn run(typed: &Typed, global: &Global) -> anyhow::Result<Printed> {
         text,
         stop,
     })
+}
+
+/// Judges a run that was trained on a bridge.
+fn judge(settings: &Settings, run: &Run, gate: bool) -> anyhow::Result<Printed> {
+    let path = base::fetch(&run.record.model)?;
+    let base = base::load(&run.record.model, &path, &run.record.settings.model)?;
+    export::same_base(run, &base.sha256)?;
+    let adapter = run.adapter(base.decoder.config())?;
+    let evaluated = signals::evaluate(settings, run, &base, &adapter)?;
+    let (sign, finding) = page::finding(&evaluated.report.evaluation);
+    let refused = gate && sign <= 0;
+    let mut text = signals_text(&evaluated.report);
+    let _ = writeln!(text, "- {finding}");
+    if refused {
+        let _ = writeln!(text, "refused: {NO_GAIN}");
+    }
+    let _ = write!(text, "page: {}", evaluated.html.display());
+    Ok(Printed {
+        data: serde_json::to_value(&evaluated.report)?,
+        text,
+        stop: refused.then(|| Stop::new(Exit::Refused, NO_GAIN)),
+    })
+}
+
+/// Returns the arms as a table.
+fn signals_text(report: &SignalReport) -> String {
+    let evaluation = &report.evaluation;
+    let mut out = format!(
+        "{} signals in {} blocks of time, {} to {}; {:.1} % paid after costs, {:+.1} bp each; {:.0} % intervals\n",
+        evaluation.signals,
+        evaluation.blocks,
+        evaluation.span.0,
+        evaluation.span.1,
+        evaluation.paid * 100.0,
+        evaluation.net_of_all * 1e4,
+        evaluation.level * 100.0
+    );
+    let _ = writeln!(
+        out,
+        "{:<11} {:>8} {:>22} {:>28} {:>24}",
+        "", "approved", "right %", "Brier gain x 1000", "net over all, bp"
+    );
+    for arm in &evaluation.arms {
+        let cell = |score: Score, scale: f64, decimals: usize| {
+            format!(
+                "{:.decimals$} [{:.decimals$}, {:.decimals$}]",
+                score.value * scale,
+                score.interval.low * scale,
+                score.interval.high * scale
+            )
+        };
+        let _ = writeln!(
+            out,
+            "{:<11} {:>8} {:>22} {:>28} {:>24}",
+            arm.name,
+            arm.approved,
+            cell(arm.accuracy, 100.0, 1),
+            cell(arm.brier_gain, 1e3, 2),
+            cell(arm.net_gain, 1e4, 1)
+        );
+    }
+    let answers = &report.answers;
+    let _ = writeln!(
+        out,
+        "- of {} answers {:.0} % have the form, {:.0} % name no number that their prompt does not show",
+        answers.read,
+        answers.form_rate * 100.0,
+        answers.grounded * 100.0
+    );
+    out
 }
 
 fn earlier_check(run: &Run) -> Result<Option<Outcome>, Stop> {

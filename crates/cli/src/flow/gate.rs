@@ -1,27 +1,30 @@
 //! Gate 4: do the files a user may load decide as the trained model does?
 //!
-//! Every engine gets the same held-out prompts with the answer's first tokens (`DECISION:`)
-//! already written, and is asked for the log-probabilities of what comes next. The decision is the
-//! most probable of BUY, SELL and HOLD there. Our engine, which computes in f32 on the base's own
+//! Every engine gets the same held-out prompts with the answer up to `DECISION:` already written
+//! (its reasons too, where they come first, as our engine writes them), and is asked for the
+//! log-probabilities of what comes next. The decision is the most probable class there. Our engine, which computes in f32 on the base's own
 //! values, is the reference; an artefact whose decisions differ from it more often, or whose
 //! probabilities lie further away, than the settings allow is not blessed.
 
 use std::path::{Path, PathBuf};
 
-use dataset::{Decision, Example};
-use model::{Lora, score};
+use model::Lora;
+use model::score::DecisionTokens;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use stats::{argmax, softmax};
 
 use super::base::Base;
 use super::client::{self, Prompt, Query, Reply};
+use super::question::{Question, Task};
+use super::reasoned::{self, Reasoned};
 use crate::exit::{Exit, Stop};
-use crate::progress::Progress;
+use crate::files;
 use crate::python::Environment;
 use crate::run::sha256_of;
 use crate::settings::{Check, OneClass};
-use crate::{files, interrupt};
+
+pub(crate) use judgement::{Judgement, judgement};
 
 /// Most probable tokens asked for at a decision; a label below them counts as the last of them.
 const TOLD: usize = 512;
@@ -33,10 +36,13 @@ const ENOUGH: usize = 12;
 pub(crate) struct Gate {
     /// Decisions compared.
     pub(crate) decisions: usize,
-    /// Of our engine's: BUY, SELL, HOLD.
-    pub(crate) counts: [usize; 3],
-    /// Of the outcomes, in the same order.
-    pub(crate) outcomes: [usize; 3],
+    /// The classes.
+    #[serde(default = "trade")]
+    pub(crate) classes: Vec<String>,
+    /// Of our engine's decisions, by class.
+    pub(crate) counts: Vec<usize>,
+    /// Of the outcomes, by class.
+    pub(crate) outcomes: Vec<usize>,
     /// Least share of equal decisions.
     pub(crate) agreement_wanted: f64,
     /// Largest mean distance of the probabilities.
@@ -46,6 +52,13 @@ pub(crate) struct Gate {
     /// Why no artefact of this adapter is blessed, if so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) one_class: Option<String>,
+    /// What the model's own answers are worth.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) judgement: Option<Judgement>,
+}
+
+fn trade() -> Vec<String> {
+    Task::Trade.classes()
 }
 
 /// What one engine makes of one set of files.
@@ -59,15 +72,15 @@ pub(crate) struct Artefact {
     pub(crate) sha256: Vec<String>,
     /// Share of decisions equal to ours.
     pub(crate) agreement: f64,
-    /// Of its decisions: BUY, SELL, HOLD.
-    pub(crate) counts: [usize; 3],
-    /// Mean of half the sum of differences between its three probabilities and ours.
+    /// Of its decisions, by class.
+    pub(crate) counts: Vec<usize>,
+    /// Mean of half the sum of differences between its probabilities of the classes and ours.
     pub(crate) probability_distance: f64,
     /// Mean difference, in nats, between its log-probability of the decision we take and ours.
     pub(crate) log_probability_distance: f64,
     /// The largest such difference.
     pub(crate) largest_log_probability_distance: f64,
-    /// Share of its answers of the form `DECISION: BUY|SELL|HOLD - ...`, if it wrote any.
+    /// Share of its answers that have the form, if it wrote any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) form_rate: Option<f64>,
     /// Whether it may be used.
@@ -80,81 +93,106 @@ pub(crate) struct Artefact {
 /// The decisions to compare, with what our engine says.
 #[derive(Debug)]
 pub(crate) struct Reference<'a> {
-    /// The examples, in time order.
-    pub(crate) examples: Vec<&'a Example>,
-    /// Prompt tokens with the answer's first tokens.
+    /// What is decided.
+    pub(crate) task: Task,
+    /// The questions, in time order.
+    pub(crate) questions: Vec<&'a Question>,
+    /// Prompt tokens with those of the answer up to the decision.
     prompts: Vec<Vec<u32>>,
-    /// The token of each label that follows.
-    labels: [u32; 3],
-    /// Our log-probabilities of the three.
-    ours: Vec<[f64; 3]>,
+    /// How many of them belong to the answer.
+    leads: Vec<usize>,
+    /// The token of each class that follows.
+    labels: Vec<u32>,
+    /// Our log-probabilities of the classes.
+    ours: Vec<Vec<f64>>,
 }
 
 impl<'a> Reference<'a> {
-    /// Computes what our engine says.
+    /// Computes what our engine says; `reasons` are its answers where reasons come first.
     ///
     /// # Errors
-    /// When the tokenizer does not tell the labels apart by their first token, or on Ctrl-C.
+    /// When the tokenizer does not tell the classes apart by their first token, or on Ctrl-C.
     pub(crate) fn compute(
         base: &Base,
         adapter: &Lora,
-        examples: Vec<&'a Example>,
+        questions: Vec<&'a Question>,
+        reasons: Option<&[Reasoned]>,
     ) -> anyhow::Result<Self> {
-        let decisions = &base.text.decisions;
-        let first: Vec<u32> = decisions.labels.iter().map(|label| label[0]).collect();
-        let labels = match first[..] {
-            [buy, sell, hold] if buy != sell && sell != hold && buy != hold => [buy, sell, hold],
-            _ => {
-                let message = "BUY, SELL and HOLD begin with the same token in this model";
-                return Err(Stop::new(Exit::Model, message).into());
+        let (task, lead, classes) = match reasons {
+            None => {
+                let decisions = &base.text.decisions;
+                (
+                    Task::Trade,
+                    decisions.lead.clone(),
+                    decisions.labels.clone(),
+                )
+            }
+            Some(_) => {
+                let verdicts = reasoned::verdict_tokens(&base.text)?;
+                (Task::Signal, Vec::new(), verdicts.labels)
             }
         };
-        let asked = base.text.prompts(&examples)?;
-        let tokens = score::DecisionTokens {
-            lead: decisions.lead.clone(),
+        let labels = first_tokens(task, &classes)?;
+        let mut prompts = Vec::with_capacity(questions.len());
+        let mut leads = Vec::with_capacity(questions.len());
+        for (at, question) in questions.iter().enumerate() {
+            let asked = base.text.prompt(&question.prompt)?;
+            let full = match reasons {
+                Some(reasons) => reasons[at].point.clone(),
+                None => [&asked[..], &lead[..]].concat(),
+            };
+            leads.push(full.len() - asked.len());
+            prompts.push(full);
+        }
+        let tokens = DecisionTokens {
+            lead: Vec::new(),
             labels: labels.iter().map(|label| vec![*label]).collect(),
         };
-        let mut bar = Progress::start("decide", "prompts", Some(asked.len() as u64));
-        let scores = score::decisions(
-            &base.decoder,
-            Some(adapter),
-            &asked,
-            &tokens,
-            &mut |done, _| {
-                bar.set(done as u64);
-                interrupt::flow()
-            },
-        );
-        bar.finish();
-        let three = |scores: Vec<f64>| -> [f64; 3] { std::array::from_fn(|at| scores[at]) };
         Ok(Self {
-            prompts: asked
-                .into_iter()
-                .map(|prompt| [&prompt[..], &tokens.lead[..]].concat())
-                .collect(),
-            ours: scores?.into_iter().map(three).collect(),
+            ours: reasoned::scores(base, Some(adapter), &prompts, &tokens)?,
+            task,
+            questions,
+            prompts,
+            leads,
             labels,
-            examples,
         })
     }
 
-    /// Returns our decision on an example.
-    pub(crate) fn decision(&self, at: usize) -> Decision {
-        Decision::ALL[argmax(&self.ours[at])]
+    /// Returns our decisions, by class.
+    pub(crate) fn decided(&self) -> Vec<usize> {
+        self.ours.iter().map(|row| argmax(row)).collect()
     }
 
     /// Returns what another engine needs to be compared, as a JSON document.
     fn request(&self, base: &Base) -> serde_json::Value {
         let prompts: Vec<_> = self
-            .examples
+            .questions
             .iter()
-            .zip(&self.prompts)
-            .map(|(example, tokens)| json!({"id": example.id, "tokens": tokens}))
+            .zip(self.prompts.iter().zip(&self.leads))
+            .map(|(question, (tokens, lead))| {
+                json!({"id": question.id, "tokens": tokens, "lead": lead})
+            })
             .collect();
-        json!({"schema": 1, "model": base.source, "model_sha256": base.sha256,
-               "labels": self.labels, "lead": base.text.decisions.lead.len(),
-               "stop": base.text.stop, "prompts": prompts})
+        json!({"schema": 2, "model": base.source, "model_sha256": base.sha256,
+               "labels": self.labels, "stop": base.text.stop, "prompts": prompts})
     }
+}
+
+/// Returns the first token of each class, where no two are the same.
+fn first_tokens(task: Task, classes: &[Vec<u32>]) -> Result<Vec<u32>, Stop> {
+    let first: Vec<u32> = classes.iter().map(|tokens| tokens[0]).collect();
+    let apart = first
+        .iter()
+        .enumerate()
+        .all(|(at, token)| !first[..at].contains(token));
+    if apart {
+        return Ok(first);
+    }
+    let message = format!(
+        "two of {} begin with the same token in this model",
+        task.classes().join(", ")
+    );
+    Err(Stop::new(Exit::Model, message))
 }
 
 /// Asks llama.cpp to decide, and to answer the prompts of `answers` in full; returns the artefact
@@ -167,7 +205,7 @@ pub(crate) fn llama(
     reference: &Reference<'_>,
     base: &Base,
     (name, model, adapter): (&str, &Path, Option<&Path>),
-    (answers, form_rate): (&[Vec<u32>], Option<f64>),
+    (answers, room, form_rate): (&[Vec<u32>], usize, Option<f64>),
     settings: &Check,
 ) -> anyhow::Result<(Artefact, Vec<String>)> {
     let decide = reference.prompts.iter().map(|tokens| Prompt {
@@ -177,7 +215,7 @@ pub(crate) fn llama(
     });
     let answer = answers.iter().map(|tokens| Prompt {
         tokens: tokens.clone(),
-        max_tokens: settings.max_new_tokens,
+        max_tokens: room,
         alternatives: 1,
     });
     let prompts: Vec<Prompt> = decide.chain(answer).collect();
@@ -192,17 +230,17 @@ pub(crate) fn llama(
     };
     let response = client::ask(environment, &query)?;
     let (decided, answered) = response.results.split_at(reference.prompts.len());
-    let theirs: Option<Vec<[f64; 3]>> = decided
+    let theirs: Option<Vec<Vec<f64>>> = decided
         .iter()
-        .map(|reply| told(reply, reference.labels))
+        .map(|reply| told(reply, &reference.labels))
         .collect();
     let theirs = theirs.ok_or_else(|| {
-        let message = "llama.cpp tells no probabilities where BUY, SELL or HOLD should stand";
+        let message = "llama.cpp tells no probabilities where the decision should stand";
         let hint = "the adapter writes halves of characters there: train it longer";
         Stop::new(Exit::Refused, message).hint(hint)
     })?;
     let texts: Vec<String> = answered.iter().map(|reply| reply.text.clone()).collect();
-    let well = |text: &&String| dataset::parse_answer(text.trim()).is_some();
+    let well = |text: &&String| reference.task.decided(text).is_some();
     let own_rate = || texts.iter().filter(well).count() as f64 / texts.len() as f64;
     let form_rate = if texts.is_empty() {
         form_rate
@@ -222,27 +260,28 @@ pub(crate) fn llama(
 }
 
 /// Returns the log-probabilities of the labels at a reply's first token, if they are told.
-fn told(reply: &Reply, labels: [u32; 3]) -> Option<[f64; 3]> {
+fn told(reply: &Reply, labels: &[u32]) -> Option<Vec<f64>> {
     let steps = reply.steps();
     let others = &steps.first()?.others;
     let least = others.iter().map(|(_, value)| *value).fold(0.0, f64::min);
-    Some(labels.map(|label| {
-        let found = others.iter().find(|(token, _)| *token == label);
+    let value = |label: &u32| {
+        let found = others.iter().find(|(token, _)| token == label);
         found.map_or(least, |(_, value)| *value)
-    }))
+    };
+    Some(labels.iter().map(value).collect())
 }
 
 /// Compares an engine's log-probabilities with ours.
 fn judge(
     (name, engine): (&str, String),
     sha256: Vec<String>,
-    (reference, theirs): (&Reference<'_>, &[[f64; 3]]),
+    (reference, theirs): (&Reference<'_>, &[Vec<f64>]),
     form_rate: Option<f64>,
     settings: &Check,
 ) -> Artefact {
     let count = reference.ours.len().max(1) as f64;
     let (mut equal, mut apart, mut drift, mut largest) = (0, 0.0, 0.0, 0.0f64);
-    let mut counts = [0; 3];
+    let mut counts = vec![0; reference.labels.len()];
     for (ours, theirs) in reference.ours.iter().zip(theirs) {
         let (mine, other) = (argmax(ours), argmax(theirs));
         counts[other] += 1;
@@ -296,7 +335,7 @@ struct Peft {
     request_sha256: String,
     engine: String,
     adapter_sha256: String,
-    log_probabilities: Vec<[f64; 3]>,
+    log_probabilities: Vec<Vec<f64>>,
     answers: Vec<String>,
 }
 
@@ -329,7 +368,15 @@ pub(crate) fn peft(
         let (found, wanted) = (found.log_probabilities.len(), reference.ours.len());
         return Err(unfit(format!("it answers {found} of {wanted} prompts")).into());
     }
-    let well = |text: &&String| dataset::parse_answer(text.trim()).is_some();
+    let classes = reference.labels.len();
+    if let Some(at) = found
+        .log_probabilities
+        .iter()
+        .position(|row| row.len() != classes)
+    {
+        return Err(unfit(format!("answer {}: expected {classes} values", at + 1)).into());
+    }
+    let well = |text: &&String| reference.task.decided(text).is_some();
     let answers = &found.answers;
     let rate = answers.iter().filter(well).count() as f64 / answers.len().max(1) as f64;
     Ok(Ok(judge(
@@ -345,45 +392,54 @@ pub(crate) fn peft(
 pub(crate) fn gate(
     reference: &Reference<'_>,
     mut artefacts: Vec<Artefact>,
+    judgement: Judgement,
     settings: &Check,
 ) -> Gate {
-    let (mut counts, mut outcomes) = ([0; 3], [0; 3]);
-    for (at, example) in reference.examples.iter().enumerate() {
-        counts[reference.decision(at).index()] += 1;
-        outcomes[example.label.index()] += 1;
+    let classes = reference.task.classes();
+    let (mut counts, mut outcomes) = (vec![0; classes.len()], vec![0; classes.len()]);
+    for (decided, question) in reference.decided().into_iter().zip(&reference.questions) {
+        counts[decided] += 1;
+        outcomes[question.label] += 1;
     }
-    let one_class = one_class(counts, outcomes);
-    if settings.one_class == OneClass::Refuse
-        && let Some(reason) = &one_class
-    {
+    let one_class = one_class(&classes, &counts, &outcomes);
+    let alone = one_class
+        .iter()
+        .filter(|_| settings.one_class == OneClass::Refuse);
+    for reason in judgement.reasons.iter().chain(alone) {
         for artefact in &mut artefacts {
             artefact.blessed = false;
-            artefact.reasons.push(reason.clone());
+            if !artefact.reasons.contains(reason) {
+                artefact.reasons.push(reason.clone());
+            }
         }
     }
     Gate {
-        decisions: reference.examples.len(),
+        decisions: reference.questions.len(),
+        classes,
         counts,
         outcomes,
         agreement_wanted: settings.agreement,
         distance_allowed: settings.distance,
         artefacts,
         one_class,
+        judgement: Some(judgement),
     }
 }
 
 /// Returns what is wrong with a model that always decides alike where outcomes differ.
-fn one_class(counts: [usize; 3], outcomes: [usize; 3]) -> Option<String> {
+fn one_class(classes: &[String], counts: &[usize], outcomes: &[usize]) -> Option<String> {
     let all: usize = counts.iter().sum();
-    let classes = |counts: [usize; 3]| counts.iter().filter(|count| **count > 0).count();
-    if all < ENOUGH || classes(counts) != 1 || classes(outcomes) < 2 {
+    let used = |counts: &[usize]| counts.iter().filter(|count| **count > 0).count();
+    if all < ENOUGH || used(counts) != 1 || used(outcomes) < 2 {
         return None;
     }
+    let only = counts.iter().position(|count| *count > 0)?;
     Some(format!(
         "all {all} decisions are {}: the adapter does not tell the prompts apart",
-        Decision::ALL[argmax(&counts.map(|count| count as f64))]
+        classes.get(only)?
     ))
 }
 
+mod judgement;
 #[cfg(test)]
 mod tests;

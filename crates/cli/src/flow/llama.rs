@@ -10,7 +10,6 @@
 use std::path::Path;
 
 use anyhow::Context;
-use dataset::Example;
 use model::{Lora, generate};
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +17,7 @@ use super::base::Base;
 use super::client::{self, Prompt, Query};
 use super::compare::{self, Comparison, Step, Verdict};
 use super::gate::Gate;
+use super::question::{Question, Task};
 use crate::interrupt;
 use crate::progress::Progress;
 use crate::settings::Check;
@@ -55,7 +55,8 @@ pub(crate) struct Outcome {
     pub(crate) drift: f64,
     /// Share of decisions that llama.cpp makes as we do on the base as shipped.
     pub(crate) served_agreement: f64,
-    /// Share of llama.cpp's answers on the base as shipped that read `DECISION: BUY|SELL|HOLD - ...`.
+    /// Share of llama.cpp's answers on the base as shipped that have the form, such as
+    /// `DECISION: BUY|SELL|HOLD - ...`.
     pub(crate) form_rate: f64,
     /// The share wanted.
     pub(crate) form_rate_wanted: f64,
@@ -84,7 +85,18 @@ pub(crate) struct Answer {
     pub(crate) comparison: Comparison,
 }
 
-/// Answers the prompts of `examples` with both engines and compares.
+/// What both engines are asked.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asked<'a> {
+    /// What an answer decides.
+    pub(crate) task: Task,
+    /// The questions.
+    pub(crate) questions: &'a [&'a Question],
+    /// Tokens of an answer at most.
+    pub(crate) room: usize,
+}
+
+/// Answers questions with both engines and compares.
 ///
 /// # Errors
 /// When the environment or the client fails, or on Ctrl-C. A mismatch is not an
@@ -94,17 +106,22 @@ pub(crate) fn check(
     gguf: &Path,
     adapter: &Lora,
     adapter_gguf: &Path,
-    examples: &[&Example],
+    asked: &Asked<'_>,
     settings: &Check,
 ) -> anyhow::Result<Outcome> {
     let environment = client::environment()?;
-    let prompts = base.text.prompts(examples)?;
+    let prompts: anyhow::Result<Vec<Vec<u32>>> = asked
+        .questions
+        .iter()
+        .map(|question| base.text.prompt(&question.prompt))
+        .collect();
+    let prompts = prompts?;
     let mut bar = Progress::start("answer", "prompts", Some(prompts.len() as u64));
     let ours = generate::greedy(
         &base.decoder,
         Some(adapter),
         &prompts,
-        settings.max_new_tokens,
+        asked.room,
         &base.text.stop,
         ALTERNATIVES,
         &mut |done, _| {
@@ -114,11 +131,11 @@ pub(crate) fn check(
     );
     bar.finish();
     let ours = ours?;
-    let asked: Vec<Prompt> = prompts
+    let queries: Vec<Prompt> = prompts
         .iter()
         .map(|tokens| Prompt {
             tokens: tokens.clone(),
-            max_tokens: settings.max_new_tokens,
+            max_tokens: asked.room,
             alternatives: ALTERNATIVES,
         })
         .collect();
@@ -128,7 +145,7 @@ pub(crate) fn check(
         adapter: Some(adapter_gguf),
         exact_cache: false,
         stop: &base.text.stop,
-        prompts: &asked,
+        prompts: &queries,
     };
     let served = client::ask(&environment, &query)?;
     let folder = tempfile::Builder::new()
@@ -145,8 +162,9 @@ pub(crate) fn check(
         ..query
     };
     let response = client::ask(&environment, &query)?;
-    let mut answers = Vec::with_capacity(examples.len());
-    for (((example, generated), reply), served) in examples
+    let mut answers = Vec::with_capacity(queries.len());
+    for (((question, generated), reply), served) in asked
+        .questions
         .iter()
         .zip(&ours)
         .zip(&response.results)
@@ -159,17 +177,17 @@ pub(crate) fn check(
         }
         let ended = generated.stopped || reply.ended();
         answers.push(Answer {
-            id: example.id.clone(),
+            id: question.id.clone(),
             ours: base.text.tokenizer.decode_plain(&generated.tokens())?,
             theirs: reply.text.clone(),
             served: served.text.clone(),
             comparison: compare::compare(&our_steps, &their_steps, ended, settings.tie),
         });
     }
-    Ok(outcome(answers, response.client(), settings))
+    Ok(outcome(asked.task, answers, response.client(), settings))
 }
 
-fn outcome(answers: Vec<Answer>, client: String, settings: &Check) -> Outcome {
+fn outcome(task: Task, answers: Vec<Answer>, client: String, settings: &Check) -> Outcome {
     let count = |verdict: Verdict| {
         let of = |answer: &&Answer| answer.comparison.verdict == verdict;
         answers.iter().filter(of).count()
@@ -177,7 +195,7 @@ fn outcome(answers: Vec<Answer>, client: String, settings: &Check) -> Outcome {
     let share = |test: &dyn Fn(&Answer) -> bool| {
         answers.iter().filter(|answer| test(answer)).count() as f64 / answers.len().max(1) as f64
     };
-    let decision = |text: &str| dataset::parse_answer(text.trim());
+    let decision = |text: &str| task.decided(text);
     let form_rate = share(&|answer| decision(&answer.served).is_some());
     let served_agreement = share(&|answer| decision(&answer.served) == decision(&answer.ours));
     let drifted = |answer: &&Answer| {

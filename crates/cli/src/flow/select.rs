@@ -3,7 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use dataset::bridge::BridgeExample;
 use dataset::{Decision, Example};
+use market::{Instrument, Timestamp};
 
 /// Returns at most `most` training examples, evenly from the classes and over
 /// time, in time order; all of them for 0.
@@ -51,15 +53,29 @@ pub(crate) fn decisions(examples: &[Example], horizon: i64, most: usize) -> Vec<
 
 /// Returns decisions of each instrument that start when the last one is over.
 fn greedy(examples: &[Example]) -> Vec<&Example> {
-    let mut over: BTreeMap<_, i64> = BTreeMap::new();
-    examples
+    apart(examples, |example| {
+        (&example.instrument, example.decision_time, example.span.1)
+    })
+}
+
+/// Returns held-out scenarios of each instrument that start when the last one is over.
+pub(crate) fn scenarios(examples: &[BridgeExample]) -> Vec<&BridgeExample> {
+    apart(examples, |example| {
+        let about = &example.about;
+        (&about.instrument, about.decision_time, about.span.1)
+    })
+}
+
+/// Returns items, in time order, of each instrument that start when the last one is over.
+fn apart<T>(items: &[T], span: impl Fn(&T) -> (&Instrument, Timestamp, Timestamp)) -> Vec<&T> {
+    let mut over: BTreeMap<&Instrument, Timestamp> = BTreeMap::new();
+    items
         .iter()
-        .filter(|example| {
-            let free = over
-                .get(&example.instrument)
-                .is_none_or(|end| example.decision_time.0 >= *end);
+        .filter(|item| {
+            let (instrument, start, end) = span(item);
+            let free = over.get(instrument).is_none_or(|last| start >= *last);
             if free {
-                over.insert(&example.instrument, example.span.1.0);
+                over.insert(instrument, end);
             }
             free
         })

@@ -23,10 +23,7 @@ pub(crate) struct Row {
 
 /// The columns a person fills in: name and what to write.
 const QUESTIONS: [(&str, &str); 5] = [
-    (
-        "form",
-        "1 if it reads DECISION: BUY|SELL|HOLD - reason, else 0",
-    ),
+    ("form", "1 if it has the form above, else 0"),
     (
         "numbers",
         "1 if every number in it stands in the prompt, else 0",
@@ -40,10 +37,10 @@ const QUESTIONS: [(&str, &str); 5] = [
 ///
 /// # Errors
 /// When they cannot be written.
-pub(crate) fn write(folder: &Path, rows: &[Row]) -> anyhow::Result<[PathBuf; 2]> {
+pub(crate) fn write(folder: &Path, form: &str, rows: &[Row]) -> anyhow::Result<[PathBuf; 2]> {
     let paths = [folder.join("answers.csv"), folder.join("answers.html")];
     files::write(&paths[0], table(rows).as_bytes())?;
-    files::write(&paths[1], page(rows).as_bytes())?;
+    files::write(&paths[1], page(form, rows).as_bytes())?;
     Ok(paths)
 }
 
@@ -75,7 +72,7 @@ fn quoted(cell: &str) -> String {
     format!("\"{guard}{}\"", cell.replace('"', "\"\""))
 }
 
-fn page(rows: &[Row]) -> String {
+fn page(form: &str, rows: &[Row]) -> String {
     let mut out = String::from(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
@@ -92,8 +89,9 @@ fn page(rows: &[Row]) -> String {
         out,
         "<p>{} held-out prompts and what the model answers. Write your verdicts into \
          <code>answers.csv</code> beside this page, or print it. The outcomes are left out on \
-         purpose.</p>\n<dl>",
-        rows.len()
+         purpose. An answer should read <code>{}</code>.</p>\n<dl>",
+        rows.len(),
+        escaped(form)
     );
     for (name, meaning) in QUESTIONS {
         let _ = writeln!(out, "<dt><b>{name}</b></dt><dd>{}</dd>", escaped(meaning));
@@ -167,7 +165,10 @@ mod tests {
 
     #[test]
     fn a_page_shows_text_as_text() {
-        let page = page(&[row("<script>", Some("<script>")), row("a", Some("b"))]);
+        let page = page(
+            "DECISION: BUY|SELL|HOLD - reason",
+            &[row("<script>", Some("<script>")), row("a", Some("b"))],
+        );
         assert!(!page.contains("<script>"));
         assert!(page.contains("Price: &lt;9,000&gt;"));
         assert_eq!(page.matches("<article>").count(), 2);

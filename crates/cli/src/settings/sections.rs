@@ -191,6 +191,9 @@ pub(crate) struct Check {
     pub(crate) drift: f64,
     /// Share of the answers that must have the form `DECISION: ... - ...`.
     pub(crate) form_rate: f64,
+    /// Least share of the model's own answers that name a value of their prompt, and that name no
+    /// number which it does not show.
+    pub(crate) grounded: f64,
     /// Held-out decisions compared between engines, and answers written for a person's review.
     pub(crate) review: usize,
     /// Least share of decisions that an artefact must take as the trained model does.
@@ -221,6 +224,7 @@ impl Default for Check {
             tie: 0.001,
             drift: 0.002,
             form_rate: 0.9,
+            grounded: 0.9,
             review: 50,
             agreement: 0.9,
             distance: 0.05,
@@ -319,6 +323,7 @@ impl Settings {
         within("answers.min_p", answers.min_p, 0.0..=1.0)?;
         within("check.tie", check.tie, 0.0..=1.0)?;
         within("check.drift", check.drift, 0.0..=1.0)?;
+        within("check.grounded", check.grounded, 0.0..=1.0)?;
         within("check.form_rate", check.form_rate, 0.0..=1.0)
     }
 }

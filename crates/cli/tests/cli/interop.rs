@@ -18,7 +18,7 @@ use weights::{BaseModel, peft};
 const LOG_PROBABILITY: f64 = 1e-3;
 
 /// The flags of a check on a random model, which has no form and may know one class only.
-const RANDOM: &str = "--json --set check.form_rate=0 --set check.max_new_tokens=8 \
+const RANDOM: &str = "--json --set check.form_rate=0 --set check.grounded=0 --set check.max_new_tokens=8 \
                       --set check.prompts=4 --set check.review=12 --set check.one_class=warn";
 
 /// Where the environment of llama.cpp is kept from run to run.

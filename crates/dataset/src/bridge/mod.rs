@@ -15,6 +15,7 @@ mod build;
 mod draw;
 mod evidence;
 mod key;
+mod parse;
 mod past;
 mod pool;
 mod record;
@@ -35,6 +36,7 @@ use serde::{Deserialize, Serialize};
 
 pub use build::{Bridge, BridgeProgress, BridgeStage, build};
 pub use evidence::CERTAINTY_WEIGHTS;
+pub use parse::{Grounding, evidence_verdict, grounding, parse_verdict};
 pub use record::{About, BridgeExample, BridgePair, Upstream};
 pub use settings::{BridgeSettings, Reasoning, SignalSource, Stamp};
 pub use sheet::{BridgeSheet, CalibrationSheet, KindSheet, PairCounts};
@@ -43,7 +45,7 @@ pub use sources::{Joined, JoinedSource};
 pub use store::{
     BridgeManifest, FORMULAS, JOINED, JOINED_PAIRS, KIND, is_bridge, read_bridge_manifest, write,
 };
-pub use training::{Conversation, TrainingFiles, read_training};
+pub use training::{Conversation, TrainingFiles, read_held_out, read_training};
 pub use verify::{Item, Readiness, verify};
 
 /// What is asked.

@@ -8,8 +8,8 @@ use std::path::Path;
 use serde::Deserialize;
 
 use super::store::{digest, read_bridge_manifest};
-use super::{BridgeManifest, FORMULAS, JOINED, Kind};
-use crate::{DatasetError, Message};
+use super::{BridgeExample, BridgeManifest, FORMULAS, JOINED, Kind, Verdict};
+use crate::{DatasetError, Message, Split};
 
 /// A line longer than this is no example, bytes.
 const LONGEST_LINE: u64 = 4 << 20;
@@ -48,16 +48,8 @@ struct Line {
 /// [`DatasetError::Bridge`] for a directory without a single example from market data.
 pub fn read_training(directory: &Path) -> Result<TrainingFiles, DatasetError> {
     let manifest = read_bridge_manifest(directory)?;
-    for (name, expected) in &manifest.files {
-        let path = directory.join(name);
-        let found = digest(&path)?;
-        if found.sha256 != expected.sha256 {
-            return Err(DatasetError::Altered {
-                path,
-                found: found.sha256,
-                expected: expected.sha256.clone(),
-            });
-        }
+    for name in manifest.files.keys() {
+        unaltered(directory, &manifest, name)?;
     }
     let mut conversations = Vec::new();
     for kind in [Kind::Reading, Kind::Scenario, Kind::Calculation] {
@@ -86,26 +78,73 @@ pub fn read_training(directory: &Path) -> Result<TrainingFiles, DatasetError> {
     })
 }
 
-fn read(path: &Path, conversations: &mut Vec<Conversation>) -> Result<(), DatasetError> {
-    let io = |error| DatasetError::io("read", path)(error);
-    let mut reader = BufReader::new(File::open(path).map_err(io)?);
-    let mut line = Vec::new();
-    for number in 1.. {
-        line.clear();
-        reader
-            .by_ref()
-            .take(LONGEST_LINE)
-            .read_until(b'\n', &mut line)
-            .map_err(io)?;
-        if line.is_empty() {
-            break;
+/// Reads the held-out scenarios of a part, in time order.
+///
+/// # Errors
+/// As [`read_training`]; [`DatasetError::Bridge`] if the part has none, as the training part has
+/// not.
+pub fn read_held_out(directory: &Path, split: Split) -> Result<Vec<BridgeExample>, DatasetError> {
+    let manifest = read_bridge_manifest(directory)?;
+    let name = format!("{split}.jsonl");
+    let refuse = |message: String| DatasetError::Bridge {
+        path: directory.to_owned(),
+        message,
+    };
+    if !manifest.files.contains_key(&name) {
+        return Err(refuse(format!("has no held-out scenarios `{name}`")));
+    }
+    unaltered(directory, &manifest, &name)?;
+    let path = directory.join(&name);
+    let mut scenarios: Vec<BridgeExample> = Vec::new();
+    lines(&path, &mut |number, line| {
+        let refuse = |message: String| DatasetError::Line {
+            path: path.clone(),
+            line: number,
+            message,
+        };
+        let read: BridgeExample =
+            serde_json::from_slice(line).map_err(|e| refuse(e.to_string()))?;
+        let judged = Verdict::ALL
+            .iter()
+            .any(|verdict| read.about.label.as_deref() == Some(verdict.as_str()));
+        let shaped = matches!(&read.messages[..], [prompt, answer]
+            if prompt.role == "user" && answer.role == "assistant");
+        if !judged || !shaped || read.about.split != split {
+            let expected = "is no held-out scenario: expected a prompt, an answer, the label \
+                            APPROVE or VETO, and this part's name";
+            return Err(refuse(expected.to_owned()));
         }
+        scenarios.push(read);
+        Ok(())
+    })?;
+    if scenarios.is_empty() {
+        return Err(refuse(format!("has no held-out scenario in `{name}`")));
+    }
+    Ok(scenarios)
+}
+
+/// Compares a file with the manifest.
+fn unaltered(directory: &Path, manifest: &BridgeManifest, name: &str) -> Result<(), DatasetError> {
+    let path = directory.join(name);
+    let found = digest(&path)?;
+    match manifest.files.get(name) {
+        Some(expected) if found.sha256 != expected.sha256 => Err(DatasetError::Altered {
+            path,
+            found: found.sha256,
+            expected: expected.sha256.clone(),
+        }),
+        _ => Ok(()),
+    }
+}
+
+fn read(path: &Path, conversations: &mut Vec<Conversation>) -> Result<(), DatasetError> {
+    lines(path, &mut |number, line| {
         let refuse = |message: String| DatasetError::Line {
             path: path.to_owned(),
             line: number,
             message,
         };
-        let read: Line = serde_json::from_slice(&line).map_err(|e| refuse(e.to_string()))?;
+        let read: Line = serde_json::from_slice(line).map_err(|e| refuse(e.to_string()))?;
         let answered = read
             .messages
             .last()
@@ -119,6 +158,29 @@ fn read(path: &Path, conversations: &mut Vec<Conversation>) -> Result<(), Datase
             id: read.id,
             messages: read.messages,
         });
+        Ok(())
+    })
+}
+
+/// Hands out the lines of a file with their numbers, from 1.
+fn lines(
+    path: &Path,
+    take: &mut dyn FnMut(usize, &[u8]) -> Result<(), DatasetError>,
+) -> Result<(), DatasetError> {
+    let io = |error| DatasetError::io("read", path)(error);
+    let mut reader = BufReader::new(File::open(path).map_err(io)?);
+    let mut line = Vec::new();
+    for number in 1.. {
+        line.clear();
+        reader
+            .by_ref()
+            .take(LONGEST_LINE)
+            .read_until(b'\n', &mut line)
+            .map_err(io)?;
+        if line.is_empty() {
+            break;
+        }
+        take(number, &line)?;
     }
     Ok(())
 }

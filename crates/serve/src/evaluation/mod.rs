@@ -19,6 +19,7 @@ mod equity;
 mod findings;
 mod result;
 mod score;
+pub mod signals;
 
 use market::{Instrument, Timestamp};
 use serde::{Deserialize, Serialize};

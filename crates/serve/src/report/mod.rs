@@ -9,6 +9,7 @@ pub mod audit;
 mod figures;
 mod page;
 mod prose;
+pub mod signals;
 mod table;
 mod tables;
 pub mod training;

@@ -2,10 +2,12 @@ use super::*;
 
 fn reference(ours: Vec<[f64; 3]>) -> Reference<'static> {
     Reference {
-        examples: Vec::new(),
+        task: Task::Trade,
+        questions: Vec::new(),
         prompts: vec![vec![1]; ours.len()],
-        labels: [5, 6, 7],
-        ours,
+        leads: vec![0; ours.len()],
+        labels: vec![5, 6, 7],
+        ours: ours.into_iter().map(Vec::from).collect(),
     }
 }
 
@@ -13,7 +15,14 @@ fn judged(ours: Vec<[f64; 3]>, theirs: &[[f64; 3]], form_rate: Option<f64>) -> A
     let settings = Check::default();
     let reference = reference(ours);
     let name = ("gguf q8_0", "engine 1".to_owned());
-    judge(name, Vec::new(), (&reference, theirs), form_rate, &settings)
+    let theirs: Vec<Vec<f64>> = theirs.iter().map(|row| row.to_vec()).collect();
+    judge(
+        name,
+        Vec::new(),
+        (&reference, &theirs),
+        form_rate,
+        &settings,
+    )
 }
 
 #[test]
@@ -51,6 +60,9 @@ fn drift_is_measured_and_refused() {
 
 #[test]
 fn a_class_alone_is_refused_where_outcomes_differ() {
+    let one_class = |counts: [usize; 3], outcomes: [usize; 3]| {
+        super::one_class(&Task::Trade.classes(), &counts, &outcomes)
+    };
     assert!(one_class([0, 0, 20], [5, 5, 10]).unwrap().contains("HOLD"));
     assert_eq!(one_class([0, 1, 19], [5, 5, 10]), None);
     assert_eq!(one_class([0, 0, 20], [0, 0, 20]), None);
@@ -65,8 +77,8 @@ fn a_label_that_is_not_told_counts_as_the_last_one_told() {
             {"id": 6, "logprob": -0.1}, {"id": 9, "logprob": -3.0}, {"id": 5, "logprob": -4.0}]}],
     }))
     .unwrap();
-    assert_eq!(told(&reply, [5, 6, 7]), Some([-4.0, -0.1, -4.0]));
+    assert_eq!(told(&reply, &[5, 6, 7]), Some(vec![-4.0, -0.1, -4.0]));
     let silent = json!({"text": "", "finish": "length", "held_back": 1, "positions": []});
     let silent: Reply = serde_json::from_value(silent).unwrap();
-    assert_eq!(told(&silent, [5, 6, 7]), None);
+    assert_eq!(told(&silent, &[5, 6, 7]), None);
 }
