@@ -42,7 +42,7 @@ mod surrogate;
 mod words;
 
 pub use foreign::{Fields, read_records};
-pub use null::Pipeline;
+pub use null::{NullWorlds, Pipeline};
 pub use record::{AuditRecord, ClaimRule, Place, Upstream};
 pub use report::{
     AuditReport, Check, Finding, KIND, Kind, MOST_FINDINGS, Measured, SCHEMA, Status,

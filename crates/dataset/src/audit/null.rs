@@ -39,23 +39,82 @@ pub trait Pipeline: Sync {
     fn records(&self, bars: &[Bars]) -> Result<Vec<AuditRecord>, DatasetError>;
 }
 
+/// Worlds in which nothing can be known, and the records that a pipeline makes of them.
+pub trait NullWorlds: Sync {
+    /// Returns their names.
+    fn names(&self) -> Vec<&'static str>;
+
+    /// Returns the spacing of decisions, milliseconds: no two outcomes share news.
+    fn spacing(&self) -> i64;
+
+    /// Reports whether in a world, by its place among the names, nothing tells any class; else
+    /// nothing tells the two sides apart.
+    fn tells_nothing(&self, world: usize) -> bool;
+
+    /// Makes the records of a draw of a world.
+    ///
+    /// # Errors
+    /// Whatever the pipeline meets; then that world is not possible.
+    fn draw(
+        &self,
+        world: usize,
+        settings: &AuditSettings,
+        seed: u64,
+    ) -> Result<Vec<AuditRecord>, DatasetError>;
+}
+
+/// The null worlds of a pipeline from bars.
+pub(super) struct OfBars<'a> {
+    pipeline: &'a dyn Pipeline,
+    sources: Vec<Bars>,
+}
+
+impl<'a> OfBars<'a> {
+    pub(super) fn new(pipeline: &'a dyn Pipeline, settings: &AuditSettings) -> Self {
+        let bars = pipeline.bars().iter().filter(|bars| !bars.is_empty());
+        let last =
+            |bars: &Bars| bars.slice(bars.len().saturating_sub(settings.null_bars)..bars.len());
+        Self {
+            pipeline,
+            sources: bars.map(last).collect(),
+        }
+    }
+}
+
+impl NullWorlds for OfBars<'_> {
+    fn names(&self) -> Vec<&'static str> {
+        World::ALL.iter().map(|world| world.as_str()).collect()
+    }
+
+    fn spacing(&self) -> i64 {
+        self.pipeline.spacing()
+    }
+
+    fn tells_nothing(&self, world: usize) -> bool {
+        World::ALL[world] == World::RandomWalk && self.pipeline.walk_tells_nothing()
+    }
+
+    fn draw(
+        &self,
+        world: usize,
+        _settings: &AuditSettings,
+        seed: u64,
+    ) -> Result<Vec<AuditRecord>, DatasetError> {
+        let made = bars(World::ALL[world], &self.sources, self.spacing(), seed);
+        self.pipeline.records(&made)
+    }
+}
+
 /// Makes check 6. Returns the records of the first world, for a leak to be planted in.
 pub(super) fn null_worlds(
-    pipeline: &dyn Pipeline,
+    worlds: &dyn NullWorlds,
     settings: &AuditSettings,
 ) -> (Check, Option<Vec<AuditRecord>>) {
     let mut check = Check::new(Kind::NullWorlds);
-    let sources: Vec<Bars> = pipeline
-        .bars()
-        .iter()
-        .filter(|bars| !bars.is_empty())
-        .map(|bars| bars.slice(bars.len().saturating_sub(settings.null_bars)..bars.len()))
-        .collect();
     let mut kept = None;
     let mut scored = 0;
-    for world in World::ALL {
-        let name = world.as_str();
-        match one(world, pipeline, &sources, settings, settings.seed) {
+    for (world, name) in worlds.names().into_iter().enumerate() {
+        match one(world, worlds, settings, settings.seed) {
             Err(reason) => check.tried(format!("{name}: not possible, {reason}")),
             Ok((records, scores)) => {
                 scored += 1;
@@ -63,7 +122,7 @@ pub(super) fn null_worlds(
                     check.measured(name, score, MARGIN);
                 }
                 if let Some(score) = scores.iter().find(|s| s.beats_chance_by(MARGIN)) {
-                    confirm(&mut check, world, pipeline, &sources, settings, score);
+                    confirm(&mut check, (world, name), worlds, settings, score);
                 }
                 kept.get_or_insert(records);
             }
@@ -77,14 +136,12 @@ pub(super) fn null_worlds(
 
 fn confirm(
     check: &mut Check,
-    world: World,
-    pipeline: &dyn Pipeline,
-    sources: &[Bars],
+    (world, name): (usize, &str),
+    worlds: &dyn NullWorlds,
     settings: &AuditSettings,
     first: &Score,
 ) {
-    let name = world.as_str();
-    let again = one(world, pipeline, sources, settings, !settings.seed);
+    let again = one(world, worlds, settings, !settings.seed);
     let again = again.ok().and_then(|(_, scores)| {
         let same = |score: &Score| score.what == first.what && score.beats_chance_by(MARGIN);
         scores.into_iter().find(same)
@@ -103,37 +160,26 @@ fn confirm(
 type Scored = (Vec<AuditRecord>, Vec<Score>);
 
 fn one(
-    world: World,
-    pipeline: &dyn Pipeline,
-    sources: &[Bars],
+    world: usize,
+    worlds: &dyn NullWorlds,
     settings: &AuditSettings,
     seed: u64,
 ) -> Result<Scored, String> {
-    let made = bars(world, sources, pipeline.spacing(), seed);
-    let records = pipeline.records(&made).map_err(|error| error.to_string())?;
-    let scores = scores(world, pipeline, &records, settings)?;
-    Ok((records, scores))
-}
-
-/// Scores what must be at chance in a world.
-fn scores(
-    world: World,
-    pipeline: &dyn Pipeline,
-    records: &[AuditRecord],
-    settings: &AuditSettings,
-) -> Result<Vec<Score>, String> {
-    let probe = probe(records, Some(pipeline.spacing()), settings)?;
-    let all = world == World::RandomWalk && pipeline.walk_tells_nothing();
+    let records = worlds.draw(world, settings, seed);
+    let records = records.map_err(|error| error.to_string())?;
+    let probe = probe(&records, Some(worlds.spacing()), true, settings)?;
     let scores = [
         probe.answers.sides(settings.seed),
-        all.then(|| probe.answers.all_classes(settings.seed))
+        worlds
+            .tells_nothing(world)
+            .then(|| probe.answers.all_classes(settings.seed))
             .flatten(),
     ];
     let scores: Vec<Score> = scores.into_iter().flatten().collect();
     if scores.is_empty() {
         return Err("too few decisions of each class for a bound".to_owned());
     }
-    Ok(scores)
+    Ok((records, scores))
 }
 
 /// Reports whether records of a null world score above chance, none if that cannot be told.
@@ -142,7 +188,7 @@ pub(super) fn leaks(
     spacing: i64,
     settings: &AuditSettings,
 ) -> Option<bool> {
-    let probe = probe(records, Some(spacing), settings).ok()?;
+    let probe = probe(records, Some(spacing), true, settings).ok()?;
     let scores = [
         probe.answers.sides(settings.seed),
         probe.answers.all_classes(settings.seed),

@@ -3,7 +3,7 @@
 use market::Bars;
 
 use super::invariance::{self, draw};
-use super::null::{Pipeline, null_worlds, was_made};
+use super::null::{NullWorlds, OfBars, Pipeline, null_worlds, was_made};
 use super::planted::{Ground, planted_leak};
 use super::record::AuditRecord;
 use super::report::{AuditReport, Check, KIND, Kind, SCHEMA};
@@ -26,6 +26,8 @@ pub struct Subject<'a> {
     pub rerender: Option<&'a dyn Rerender>,
     /// Makes records of other bars, for check 6.
     pub pipeline: Option<&'a dyn Pipeline>,
+    /// Null worlds of their own, for what is not made of bars.
+    pub null_worlds: Option<&'a dyn NullWorlds>,
     /// Whether these are texts of unknown make: adds checks 11 and 12, and looks for label words in
     /// place of check 3.
     pub unknown_make: bool,
@@ -42,6 +44,7 @@ impl<'a> Subject<'a> {
             horizon: None,
             rerender: None,
             pipeline: None,
+            null_worlds: None,
             unknown_make: false,
             bars: &[],
         }
@@ -96,14 +99,21 @@ pub fn audit(
     made.make(Kind::Availability, || Ok(known::availability(records)))?;
     made.make(Kind::Upstream, || Ok(known::upstream(records)))?;
     let mut null = None;
-    made.make(Kind::NullWorlds, || match subject.pipeline {
+    let of_bars = subject
+        .pipeline
+        .map(|pipeline| OfBars::new(pipeline, settings));
+    let worlds = match &of_bars {
+        Some(of_bars) => Some(of_bars as &dyn NullWorlds),
+        None => subject.null_worlds,
+    };
+    made.make(Kind::NullWorlds, || match worlds {
         None => Ok(Check::not_possible(
             Kind::NullWorlds,
             "what makes records of bars is not at hand, so it cannot be run on other bars",
         )),
-        Some(pipeline) => {
-            let (check, kept) = null_worlds(pipeline, settings);
-            null = kept.map(|records| (records, pipeline.spacing()));
+        Some(worlds) => {
+            let (check, kept) = null_worlds(worlds, settings);
+            null = kept.map(|records| (records, worlds.spacing()));
             Ok(check)
         }
     })?;

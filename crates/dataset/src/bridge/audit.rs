@@ -38,6 +38,7 @@ impl Bridge {
     pub fn subject<'a>(&'a self, records: &'a [AuditRecord]) -> Subject<'a> {
         Subject {
             rerender: Some(self),
+            null_worlds: Some(self),
             ..Subject::of_records("bridge", records)
         }
     }

@@ -201,7 +201,7 @@ pub fn build(
 }
 
 /// Gathers the evidence of evenly spaced rows of a pair.
-fn sampled(
+pub(crate) fn sampled(
     pair: usize,
     table: &Table,
     signals: &[Option<Signal>],
@@ -235,7 +235,7 @@ fn sampled(
 }
 
 /// Returns the rows that could become examples: a signal, an outcome, and a past.
-fn candidates(
+pub(crate) fn candidates(
     table: &Table,
     signals: &[Option<Signal>],
     rows: Range<usize>,
@@ -266,7 +266,7 @@ pub(crate) struct Inputs {
     settings: BridgeSettings,
     timeframe: String,
     pub(crate) words: Words,
-    source: Source,
+    pub(crate) source: Source,
     pub(crate) tables: Vec<Table>,
     pub(crate) signals: Vec<Vec<Option<Signal>>>,
     history: History,
@@ -274,6 +274,11 @@ pub(crate) struct Inputs {
 
 impl Inputs {
     pub(crate) fn work(&self) -> Work<'_> {
+        self.work_with(&self.history)
+    }
+
+    /// Works with another history of certainty.
+    pub(crate) fn work_with<'a>(&'a self, history: &'a History) -> Work<'a> {
         Work {
             source: &self.source,
             writer: Writer {
@@ -281,7 +286,7 @@ impl Inputs {
                 keys: &self.source.keys,
                 settings: &self.settings,
             },
-            history: &self.history,
+            history,
             timeframe: &self.timeframe,
         }
     }
@@ -438,9 +443,37 @@ impl Work<'_> {
         kind: Kind,
         id: &str,
     ) -> Result<Option<Asked>, DatasetError> {
+        let seed = shows_p_value(kind).then(|| row_seed(self.writer.settings, table, row));
+        self.ask_seeded(table, past, row, signal, kind, id, seed)
+    }
+
+    /// Renders the prompt of a scenario without the analogues' p-value.
+    ///
+    /// # Errors
+    /// [`DatasetError::Template`].
+    pub(crate) fn ask_without_p(
+        &self,
+        table: &Table,
+        past: &Past<'_>,
+        row: usize,
+        signal: Signal,
+        id: &str,
+    ) -> Result<Option<Asked>, DatasetError> {
+        self.ask_seeded(table, past, row, signal, Kind::Scenario, id, None)
+    }
+
+    fn ask_seeded(
+        &self,
+        table: &Table,
+        past: &Past<'_>,
+        row: usize,
+        signal: Signal,
+        kind: Kind,
+        id: &str,
+        seed: Option<u64>,
+    ) -> Result<Option<Asked>, DatasetError> {
         let settings = self.writer.settings;
         let cost = settings.cost_of(table.instrument.as_str());
-        let seed = shows_p_value(kind).then(|| row_seed(settings, table, row));
         let columns = table.shown.len();
         let Some(evidence) = Evidence::gather(past, row, columns, signal, cost, seed, settings)
         else {

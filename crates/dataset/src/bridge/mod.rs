@@ -15,6 +15,7 @@ mod build;
 mod draw;
 mod evidence;
 mod key;
+mod null;
 mod parse;
 mod past;
 mod pool;

@@ -162,11 +162,11 @@ fn read(path: &Path, conversations: &mut Vec<Conversation>) -> Result<(), Datase
     })
 }
 
+/// Takes a line with its number.
+type Take<'a> = dyn FnMut(usize, &[u8]) -> Result<(), DatasetError> + 'a;
+
 /// Hands out the lines of a file with their numbers, from 1.
-fn lines(
-    path: &Path,
-    take: &mut dyn FnMut(usize, &[u8]) -> Result<(), DatasetError>,
-) -> Result<(), DatasetError> {
+fn lines(path: &Path, take: &mut Take<'_>) -> Result<(), DatasetError> {
     let io = |error| DatasetError::io("read", path)(error);
     let mut reader = BufReader::new(File::open(path).map_err(io)?);
     let mut line = Vec::new();
