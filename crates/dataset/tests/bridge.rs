@@ -6,12 +6,13 @@ use std::fs;
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use dataset::audit::AuditSettings;
+use dataset::audit::{self, AuditRecord, AuditSettings, NullWorlds, Status, Subject};
 use dataset::bridge::{
-    self, Bridge, BridgeSettings, Kind, Reasoning, SignalSource, read_training, verify,
+    self, Bridge, BridgeSettings, Kind, Reasoning, SignalSource, parse_verdict, read_held_out,
+    read_training, verify,
 };
 use dataset::ensemble::EnsembleSettings;
-use dataset::{Audited, DatasetError};
+use dataset::{Audited, DatasetError, Split};
 use market::table::{WideColumn, WideOptions, WideValues, WideWriter};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -228,6 +229,81 @@ fn a_bridge_holds_what_was_asked_for_and_is_ready_once_audited() {
     assert_eq!(listed.counts[Kind::Scenario.file()], 60);
     let files = read_training(&out).unwrap();
     assert_eq!((files.conversations.len(), files.from_market), (180, 180));
+    let held = read_held_out(&out, Split::Test).unwrap();
+    assert_eq!(held, built.held_out[1]);
+    for scenario in &held {
+        let verdict = parse_verdict(&scenario.messages[1].content).unwrap();
+        assert_eq!(scenario.about.label.as_deref(), Some(verdict.as_str()));
+    }
+    fs::write(out.join("test.jsonl"), "{}\n").unwrap();
+    let refused = read_held_out(&out, Split::Test).unwrap_err().to_string();
+    assert!(refused.contains("test.jsonl"), "{refused}");
+    assert!(read_held_out(&out, Split::Train).is_err());
+}
+
+/// A bridge that hints at the outcome in every third prompt.
+struct Leaky<'a>(&'a Bridge);
+
+impl NullWorlds for Leaky<'_> {
+    fn names(&self) -> Vec<&'static str> {
+        self.0.names()
+    }
+
+    fn spacing(&self) -> i64 {
+        self.0.spacing()
+    }
+
+    fn tells_nothing(&self, world: usize) -> bool {
+        self.0.tells_nothing(world)
+    }
+
+    fn draw(
+        &self,
+        world: usize,
+        settings: &AuditSettings,
+        seed: u64,
+    ) -> Result<Vec<AuditRecord>, DatasetError> {
+        let mut records = self.0.draw(world, settings, seed)?;
+        for record in records.iter_mut().step_by(3) {
+            let hint = match record.label.as_deref() {
+                Some("APPROVE") => "crowded",
+                _ => "quiet",
+            };
+            record.prompt.push_str(&format!("\nTape: {hint}"));
+        }
+        Ok(records)
+    }
+}
+
+/// An edge in the package is no edge in the world of shuffled outcomes; what tells the outcome
+/// there is found.
+#[test]
+fn shuffled_outcomes_are_at_chance_and_a_leak_in_them_is_red() {
+    let folder = tempfile::tempdir().unwrap();
+    let edge = World {
+        edge: 0.5,
+        ..World::default()
+    };
+    package(folder.path(), edge);
+    let built = build(folder.path(), &settings()).unwrap();
+    let records = built.audit_records();
+    let audited = |worlds: &dyn NullWorlds| {
+        let subject = Subject {
+            null_worlds: Some(worlds),
+            rerender: None,
+            ..built.subject(&records)
+        };
+        let report = audit::audit(&subject, &AuditSettings::quick(1), &mut |_| {
+            ControlFlow::Continue(())
+        });
+        report.unwrap().check(6).unwrap().clone()
+    };
+    let clean = audited(&built);
+    assert_eq!(clean.status, Status::Green, "{clean:#?}");
+    let score = &clean.scores[0];
+    assert!(score.low < score.chance && score.value < 0.56, "{clean:#?}");
+    let red = audited(&Leaky(&built));
+    assert_eq!(red.status, Status::Red, "{red:#?}");
 }
 
 #[test]
