@@ -175,26 +175,26 @@ impl<'a> Past<'a> {
                 *distance += difference * difference;
             }
         }
-        let mut near: Vec<(f32, usize)> = distances
-            .into_iter()
+        // Distance and row in one number: distances are not negative, so their bits are in order.
+        let mut near: Vec<u64> = distances
+            .iter()
+            .zip(&self.table.outcomes)
             .enumerate()
-            .filter(|(earlier, distance)| {
-                distance.is_finite() && self.table.outcomes[*earlier].is_finite()
-            })
-            .map(|(earlier, distance)| (distance, earlier))
+            .filter(|(_, (distance, outcome))| distance.is_finite() && outcome.is_finite())
+            .map(|(earlier, (distance, _))| u64::from(distance.to_bits()) << 32 | earlier as u64)
             .collect();
         let searched = near.len().min(wanted * SEARCHED_PER_ANALOGUE);
-        let order = |a: &(f32, usize), b: &(f32, usize)| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1));
         if searched < near.len() {
-            near.select_nth_unstable_by(searched, order);
+            near.select_nth_unstable(searched);
             near.truncate(searched);
         }
-        near.sort_unstable_by(order);
+        near.sort_unstable();
         let mut chosen: Vec<usize> = Vec::with_capacity(wanted);
-        for (_, earlier) in near {
+        for key in near {
             if chosen.len() == wanted {
                 break;
             }
+            let earlier = (key & u64::from(u32::MAX)) as usize;
             let place = chosen.partition_point(|other| *other < earlier);
             let apart = |other: Option<&usize>| {
                 other.is_none_or(|other| other.abs_diff(earlier) >= horizon)

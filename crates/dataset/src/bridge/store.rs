@@ -22,6 +22,7 @@ use sha2::{Digest, Sha256};
 
 use super::sheet::{BridgeSheet, SCHEMA};
 use super::sources::{self, Joined};
+use super::table::Table;
 use super::words::FILE as TEMPLATES;
 use super::{Bridge, BridgeSettings, Kind};
 use crate::datasheet::FileSheet;
@@ -57,7 +58,9 @@ pub struct BridgeManifest {
     pub version: String,
     /// The settings.
     pub settings: BridgeSettings,
-    /// SHA-256 of the package's files, and of further sources, by name.
+    /// SHA-256 of the package's files by name, and of further sources. Where the signal is the
+    /// package's own, few of its columns are read, and it is that of the columns read of each pair
+    /// (`columns:` before it).
     pub inputs: BTreeMap<String, String>,
     /// Every other file by its path in the directory.
     pub files: BTreeMap<String, FileSheet>,
@@ -201,7 +204,11 @@ fn write_files(
             }
         }
     }
-    let mut inputs = digests(package)?;
+    let mut inputs = if bridge.inputs.source.by_columns {
+        bridge.column_digests()
+    } else {
+        digests(package)?
+    };
     for source in &sheet.sources {
         inputs.insert(source.name.clone(), source.sha256.clone());
     }
@@ -232,6 +239,43 @@ fn conversation(messages: &[crate::Message]) -> [u8; 32] {
         .map(|message| json!({"role": message.role, "content": message.content}))
         .collect();
     sources::digest(&serde_json::Value::Array(turns))
+}
+
+impl Bridge {
+    /// Returns the digests of what was read of each pair.
+    fn column_digests(&self) -> BTreeMap<String, String> {
+        let inputs = &self.inputs;
+        let of_table = |table: &Table| {
+            let mut digest = Sha256::new();
+            digest.update(table.instrument.as_str());
+            for time in &table.decided {
+                digest.update(time.to_le_bytes());
+            }
+            let names = inputs.source.keys.iter().map(|key| key.column.as_str());
+            let shown = names.zip(&table.shown);
+            let upstream = table.upstream.iter();
+            let confidence = upstream.map(|(_, confidence)| ("confidence", confidence));
+            for (name, values) in [("outcome", &table.outcomes)]
+                .into_iter()
+                .chain(shown)
+                .chain(confidence)
+            {
+                digest.update([0]);
+                digest.update(name);
+                for value in values {
+                    digest.update(value.to_bits().to_le_bytes());
+                }
+            }
+            if let Some((sides, _)) = &table.upstream {
+                for side in sides {
+                    digest.update(side.to_le_bytes());
+                }
+            }
+            let name = table.instrument.to_string();
+            (name, format!("columns:{}", hex(&digest.finalize())))
+        };
+        inputs.tables.par_iter().map(of_table).collect()
+    }
 }
 
 /// Returns the digests of a package's tables, by `PAIR/train.parquet`.

@@ -1,6 +1,6 @@
 //! The template file of the bridge, parsed: prompts, clauses, openings and closings.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use minijinja::{AutoEscape, Environment, UndefinedBehavior, Value};
 use serde::Deserialize;
@@ -86,6 +86,32 @@ pub(crate) struct Answers {
     pub(crate) calculation: Calculation,
 }
 
+impl Answers {
+    /// Returns every phrase that is rendered.
+    fn phrases(&self) -> BTreeSet<&str> {
+        let classes = [
+            &self.approve,
+            &self.veto,
+            &self.bullish,
+            &self.bearish,
+            &self.neutral,
+        ];
+        let of_classes = classes.into_iter().flat_map(|class| {
+            let openings = class.openings.iter().map(|opening| opening.text.as_str());
+            openings.chain(class.closings.iter().map(String::as_str))
+        });
+        let of_clauses = self
+            .clauses
+            .values()
+            .flat_map(|clauses| clauses.for_it.iter().chain(&clauses.against));
+        let of_readings = self.reading.features.iter().chain(&self.reading.plain);
+        of_classes
+            .chain(of_clauses.map(String::as_str))
+            .chain(of_readings.map(String::as_str))
+            .collect()
+    }
+}
+
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Prompts {
@@ -155,6 +181,12 @@ impl Words {
                 .add_template_owned(name, text)
                 .map_err(|error| refuse(format!("{error:#}")))?;
         }
+        // Phrases are parsed once, each under its own text as a name.
+        for phrase in answers.phrases() {
+            environment
+                .add_template_owned(phrase.to_owned(), phrase.to_owned())
+                .map_err(|error| refuse(format!("`{phrase}`: {error:#}")))?;
+        }
         let classes = [
             ("approve", &answers.approve),
             ("veto", &answers.veto),
@@ -209,13 +241,14 @@ impl Words {
             })
     }
 
-    /// Renders a phrase.
+    /// Renders a phrase of the file.
     ///
     /// # Errors
     /// [`DatasetError::Template`] for an unknown name in it.
     pub(crate) fn phrase(&self, text: &str, facts: &Value) -> Result<String, DatasetError> {
         self.environment
-            .render_str(text, facts)
+            .get_template(text)
+            .and_then(|template| template.render(facts))
             .map_err(|error| DatasetError::Template {
                 name: format!("{FILE}: `{text}`"),
                 message: format!("{error:#}"),
