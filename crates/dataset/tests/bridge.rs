@@ -40,6 +40,8 @@ struct World {
     predictions: bool,
     /// Puts infinities into a column.
     infinite: bool,
+    /// Gives the last pair a bar an hour.
+    hourly_pair: bool,
 }
 
 /// Writes a package: seeded returns, features of the past, outcomes over [`HORIZON`] bars.
@@ -69,9 +71,11 @@ fn package(directory: &Path, world: World) {
         for (part, count) in PARTS {
             let range = start..start + count;
             start += count + HORIZON;
+            let hourly = world.hourly_pair && number + 1 == PAIRS.len();
+            let bar = if hourly { 4 * BAR } else { BAR };
             let times: Vec<i64> = range
                 .clone()
-                .map(|row| 1_600_000_000_000 / BAR * BAR + row as i64 * BAR)
+                .map(|row| 1_600_000_000_000 / BAR * BAR + row as i64 * bar)
                 .collect();
             let column = |f: &dyn Fn(usize) -> f64| -> Vec<f32> {
                 range.clone().map(|row| f(row) as f32).collect()
@@ -393,6 +397,22 @@ fn packages_that_cannot_be_used_are_refused() {
     };
     let text = refusal(plain, &wanted);
     assert!(text.contains("bridge.key_features"), "{text}");
+    let mixed = World {
+        hourly_pair: true,
+        ..plain
+    };
+    let text = refusal(mixed, &settings());
+    assert!(
+        text.contains("USDJPY") && text.contains("every 60 minutes"),
+        "{text}"
+    );
+    // Where every signal pays, or none does, there is nothing to tell apart.
+    let dear = BridgeSettings {
+        cost: 0.09,
+        ..settings()
+    };
+    let text = refusal(plain, &dear);
+    assert!(text.contains("APPROVE never occurs"), "{text}");
     // The user's own predictions have to be declared.
     let own = World {
         predictions: true,

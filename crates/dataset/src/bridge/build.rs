@@ -178,6 +178,7 @@ pub fn build(
             ),
         });
     }
+    refuse_one_verdict(directory, &examples)?;
     let sheet = BridgeSheet::new(
         &inputs.source,
         settings,
@@ -198,6 +199,30 @@ pub fn build(
         inputs,
         ensemble: predicted.ensemble,
     })
+}
+
+/// Refuses scenarios that all have the same verdict: there is nothing to tell apart.
+fn refuse_one_verdict(
+    directory: &Path,
+    examples: &BTreeMap<Kind, Vec<BridgeExample>>,
+) -> Result<(), DatasetError> {
+    let scenarios = examples.get(&Kind::Scenario).map_or(&[][..], Vec::as_slice);
+    for verdict in Verdict::ALL {
+        let is =
+            |example: &&BridgeExample| example.about.label.as_deref() == Some(verdict.as_str());
+        if !scenarios.is_empty() && !scenarios.iter().any(|example| is(&example)) {
+            let message = format!(
+                "{verdict} never occurs in its {} scenarios: expected some signals to pay after \
+                 costs and some not to; look at `bridge.cost`, `bridge.costs` and the target's unit",
+                scenarios.len()
+            );
+            return Err(DatasetError::Bridge {
+                path: directory.to_owned(),
+                message,
+            });
+        }
+    }
+    Ok(())
 }
 
 /// Gathers the evidence of evenly spaced rows of a pair.

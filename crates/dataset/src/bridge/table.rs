@@ -122,6 +122,15 @@ impl Source {
             for group in 0..reader.groups() {
                 decided.extend(reader.times(group)?.iter().map(|time| time + shift));
             }
+            if let Some(found) = most_frequent(&decided).filter(|found| *found != span) {
+                let message = format!(
+                    "has a bar every {} minutes where the package has one every {}: expected one \
+                     timeframe for all pairs; leave this one out or make it again",
+                    found / 60_000,
+                    span / 60_000
+                );
+                return Err(fault(reader.path(), message));
+            }
         } else {
             // Declared: the row's number is its time.
             decided.extend((1..=reader.rows() as i64).map(|row| row * span));
