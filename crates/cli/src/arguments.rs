@@ -78,7 +78,7 @@ pub(crate) enum Command {
     /// Train an adapter
     #[command(subcommand)]
     Train(Train),
-    /// Write a trained adapter for other programs
+    /// Write a trained adapter, or decisions, for other programs
     #[command(subcommand)]
     Export(export::Typed),
     Pack(pack::Typed),

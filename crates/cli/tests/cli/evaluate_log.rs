@@ -17,7 +17,7 @@ const START: i64 = 1_704_067_200_000;
 
 /// Writes a log of hourly decisions on which the challenger is right `right` hours of ten and the
 /// champion four, deciding BUY or SELL in turn with what happens.
-fn write(folder: &Path, hours: i64, right: i64) {
+pub(crate) fn write(folder: &Path, hours: i64, right: i64) {
     let rule = Preregistration {
         schema: preregistration::SCHEMA,
         metric: Metric::Brier,
@@ -27,7 +27,7 @@ fn write(folder: &Path, hours: i64, right: i64) {
         max_drawdown: 0.95,
         cost_per_side: 0.0005,
         horizon_hours: 12,
-        dataset: Value::Null,
+        dataset: serde_json::json!({"decision_stride_bars": 1}),
         model_sha256: "ab".repeat(32),
         template_sha256: "cd".repeat(32),
         arms: Vec::new(),

@@ -8,6 +8,7 @@ use crate::support::{check, run, tiny};
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::{Value, json};
+use weights::gguf::{self, Gguf, Tensor, Value as Meta};
 
 const SHORT: &str =
     "--steps 2 --set train.batch_size=2 --set train.validation_examples=4 --model model";
@@ -274,4 +275,128 @@ fn what_is_no_plain_lora_of_this_base_is_refused_by_name() {
         &["a pickle, which is never read", "safe_serialization"],
     );
     refused("dataset", &["is not a PEFT directory"]);
+}
+
+/// Copies the LoRA GGUF file `from` to `to` with other metadata and tensors.
+fn with_gguf(
+    at: &Path,
+    to: &str,
+    change: impl FnOnce(&mut BTreeMap<String, Meta>, &mut Vec<Tensor<'static>>),
+) {
+    let file = Gguf::open(&at.join("adapter.gguf")).unwrap();
+    let mut metadata = file.header().metadata.clone();
+    let stored = file.header().tensors.iter().map(|tensor| Tensor {
+        name: tensor.name.clone(),
+        shape: tensor.shape.clone(),
+        tensor_type: tensor.tensor_type,
+        bytes: file.bytes(tensor).to_vec().into(),
+    });
+    let mut tensors = stored.collect();
+    change(&mut metadata, &mut tensors);
+    gguf::write(&at.join(to), &metadata, &tensors).unwrap();
+}
+
+#[test]
+fn a_lora_gguf_comes_back_as_a_run_that_decides_alike() {
+    let folder = trained();
+    let at = folder.path();
+    check(&run(at, "export lora-gguf run --out adapter.gguf"), 0, &[]);
+    with_gguf(at, "elsewhere.gguf", |metadata, _| {
+        let key = "general.base_model.0.name".to_owned();
+        metadata.insert(key, Meta::from("Somebody's Llama"));
+    });
+    let import = run(at, "import elsewhere.gguf --base model --out back --json");
+    check(&import, 0, &["its base model is Somebody's Llama"]);
+    let told: Value = serde_json::from_str(&import.stdout).unwrap();
+    assert_eq!(
+        (told["rank"].as_u64(), told["steps"].as_u64()),
+        (Some(8), Some(0))
+    );
+    assert_eq!(told["targets"], json!(["q_proj", "v_proj"]));
+    let read = |path: &str| fs::read(at.join(path)).unwrap();
+    assert!(
+        read("run/adapter/adapter_model.safetensors")
+            == read("back/adapter/adapter_model.safetensors")
+    );
+    check(&run(at, &format!("evaluate back {EVALUATE}")), 0, &[]);
+    check(&run(at, &format!("evaluate run {EVALUATE}")), 0, &[]);
+    assert!(read("run/decisions.jsonl") == read("back/decisions.jsonl"));
+    check(&run(at, "report back"), 0, &[]);
+}
+
+#[test]
+fn a_lora_gguf_of_something_else_is_refused_by_name() {
+    let folder = trained();
+    let at = folder.path();
+    check(&run(at, "export lora-gguf run --out adapter.gguf"), 0, &[]);
+    let refused = |file: &str, fragments: &[&str]| {
+        let done = run(at, &format!("import {file} --base model --out back"));
+        check(&done, 4, fragments);
+        assert!(!at.join("back").exists());
+    };
+    with_gguf(at, "qwen.gguf", |metadata, _| {
+        metadata.insert("general.architecture".into(), "qwen2".into());
+    });
+    refused(
+        "qwen.gguf",
+        &[
+            "qwen.gguf",
+            "`general.architecture` is `qwen2`, expected `llama`",
+        ],
+    );
+    with_gguf(at, "model.gguf", |metadata, _| {
+        metadata.insert("general.type".into(), "model".into());
+    });
+    refused(
+        "model.gguf",
+        &["`general.type` is `model`, expected `adapter`"],
+    );
+    with_gguf(at, "narrow.gguf", |_, tensors| {
+        let a = tensors
+            .iter_mut()
+            .find(|t| t.name.ends_with("attn_v.weight.lora_a"))
+            .unwrap();
+        a.shape[1] = 16;
+        a.bytes.to_mut().truncate(8 * 16 * 4);
+    });
+    refused(
+        "narrow.gguf",
+        &[
+            "`narrow.gguf` does not fit the base model `model`",
+            "v_proj",
+            "--base",
+        ],
+    );
+    with_gguf(at, "deep.gguf", |_, tensors| {
+        for tensor in tensors {
+            tensor.name = tensor.name.replace("blk.1.", "blk.7.");
+        }
+    });
+    refused("deep.gguf", &["model.layers.7.self_attn.q_proj", "--base"]);
+    with_gguf(at, "saved.gguf", |_, tensors| {
+        tensors[0].name = "output_norm.weight".into()
+    });
+    refused(
+        "saved.gguf",
+        &["`output_norm.weight` is not half of a LoRA pair"],
+    );
+    with_gguf(at, "half.gguf", |_, tensors| {
+        tensors.retain(|t| t.name != "blk.0.attn_q.weight.lora_b");
+    });
+    refused("half.gguf", &["blk.0.attn_q.weight.lora_b", "is missing"]);
+    with_gguf(at, "none.gguf", |_, tensors| tensors.clear());
+    refused("none.gguf", &["`none.gguf`", "holds no low-rank pair"]);
+    with_gguf(at, "zero.gguf", |_, tensors| {
+        for tensor in tensors {
+            let side = usize::from(tensor.name.ends_with("lora_b"));
+            tensor.shape[side] = 0;
+            tensor.bytes.to_mut().clear();
+        }
+    });
+    refused("zero.gguf", &["zero.gguf"]);
+    fs::write(at.join("text.gguf"), "no adapter").unwrap();
+    refused("text.gguf", &["`text.gguf` is no GGUF file"]);
+    let bytes = fs::read(at.join("adapter.gguf")).unwrap();
+    fs::write(at.join("torn.gguf"), &bytes[..bytes.len() - 40]).unwrap();
+    refused("torn.gguf", &["torn.gguf"]);
 }

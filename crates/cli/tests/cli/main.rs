@@ -13,6 +13,7 @@ mod estimate;
 mod evaluate_log;
 mod export;
 mod flow;
+mod freqtrade;
 mod import;
 mod interop;
 mod keeping;

@@ -26,6 +26,7 @@ fn help_is_as_documented() {
         "import",
         "export gguf",
         "export ollama",
+        "export signals",
         "check",
         "evaluate",
         "report",

@@ -160,4 +160,4 @@ impl Reading {
 
 #[cfg(test)]
 #[path = "log_tests.rs"]
-mod tests;
+pub(crate) mod tests;

@@ -10,6 +10,7 @@
 //! * [`routes`] answers over HTTP, [`desk`] takes questions to the model, [`summary`] and the
 //!   dashboard show what the log says.
 //! * [`judge`] is what decides, as the service sees it.
+//! * [`signals`] writes a log's decisions for a backtest elsewhere.
 //! * [`preregistration`] is what is laid down before the first decision.
 
 pub mod board;
@@ -23,6 +24,7 @@ pub mod preregistration;
 pub mod record;
 pub mod routes;
 pub mod service;
+pub mod signals;
 pub mod summary;
 
 pub use board::Board;
