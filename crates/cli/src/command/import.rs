@@ -107,9 +107,10 @@ pub(crate) fn run(typed: &Typed, global: &Global) -> anyhow::Result<Printed> {
     if let Some(origin) = &origin {
         same_origin(typed, origin, &base_sha256)?;
     }
-    let history = match file {
-        true => Vec::new(),
-        false => history(&typed.adapter)?,
+    let history = if file {
+        Vec::new()
+    } else {
+        history(&typed.adapter)?
     };
 
     adopt(&mut settings, &tensors, &lora);

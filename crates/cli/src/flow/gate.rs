@@ -118,19 +118,12 @@ impl<'a> Reference<'a> {
         questions: Vec<&'a Question>,
         reasons: Option<&[Reasoned]>,
     ) -> anyhow::Result<Self> {
-        let (task, lead, classes) = match reasons {
-            None => {
-                let decisions = &base.text.decisions;
-                (
-                    Task::Trade,
-                    decisions.lead.clone(),
-                    decisions.labels.clone(),
-                )
-            }
-            Some(_) => {
-                let verdicts = reasoned::verdict_tokens(&base.text)?;
-                (Task::Signal, Vec::new(), verdicts.labels)
-            }
+        let (task, lead, classes) = if reasons.is_some() {
+            let verdicts = reasoned::verdict_tokens(&base.text)?;
+            (Task::Signal, Vec::new(), verdicts.labels)
+        } else {
+            let DecisionTokens { lead, labels } = base.text.decisions.clone();
+            (Task::Trade, lead, labels)
         };
         let labels = first_tokens(task, &classes)?;
         let mut prompts = Vec::with_capacity(questions.len());

@@ -1,7 +1,7 @@
 //! Answers that come to their decision after reasons: what the model writes, and where it decides.
 
 use model::score::DecisionTokens;
-use model::{Lora, ModelError, TextError, generate, score};
+use model::{ChatMessage, Lora, ModelError, TextError, generate, score};
 
 use super::base::Base;
 use super::question::{Question, Task};
@@ -39,6 +39,41 @@ pub(crate) fn verdict_tokens(text: &Text) -> anyhow::Result<DecisionTokens> {
         lead: Vec::new(),
         labels: tokens.labels,
     })
+}
+
+/// Returns the tokens of a verdict at the very beginning of an answer.
+///
+/// # Errors
+/// When the tokenizer does not tell them apart.
+fn first_tokens(text: &Text) -> anyhow::Result<DecisionTokens> {
+    // What the model writes first may be the marks of an empty reasoning block.
+    let question = [ChatMessage::new("user", "?")];
+    let classes = Task::Signal.classes();
+    let answers: Result<Vec<Vec<u32>>, TextError> = classes
+        .iter()
+        .map(|class| {
+            let answer = format!("{LEAD} {class} - ");
+            let written = text.template.answer_text(&question, &answer)?;
+            text.tokenizer.encode(written.trim_end())
+        })
+        .collect();
+    Ok(DecisionTokens::derive(&answers?)?)
+}
+
+/// Returns the log-probabilities of the verdicts where answers begin with one.
+///
+/// # Errors
+/// When the tokenizer does not tell the verdicts apart, or on Ctrl-C.
+pub(crate) fn at_once(
+    base: &Base,
+    adapter: Option<&Lora>,
+    questions: &[&Question],
+) -> anyhow::Result<Vec<Vec<f64>>> {
+    let prompts: anyhow::Result<Vec<Vec<u32>>> = questions
+        .iter()
+        .map(|question| base.text.prompt(&question.prompt))
+        .collect();
+    scores(base, adapter, &prompts?, &first_tokens(&base.text)?)
 }
 
 /// Returns how many tokens an answer may take: a quarter more than the longest one written for

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use dataset::Split;
-use dataset::bridge::{self, BridgeExample, BridgeManifest};
+use dataset::bridge::{self, BridgeExample, BridgeManifest, Reasoning};
 use market::Timeframe;
 use model::Lora;
 use serve::evaluation::signals::{self, Forecasts, How, JUDGE, RATE, Signal};
@@ -80,11 +80,16 @@ pub(crate) fn evaluate(
         .collect();
     let all: Vec<&Question> = all.iter().collect();
     let room = reasoned::room(&base.text, &all, settings.check.max_new_tokens)?;
+    let at_once = manifest.settings.reasoning == Reasoning::DecisionFirst;
     let mut forecasts = Vec::new();
     let mut written: Vec<Reasoned> = Vec::new();
     for (name, lora) in [(BASE, None), (JUDGE, Some(adapter))] {
-        written = reasoned::answers(base, lora, &all, room)?;
-        let scores = reasoned::log_probabilities(base, lora, &written)?;
+        let scores = if at_once {
+            reasoned::at_once(base, lora, &all)?
+        } else {
+            written = reasoned::answers(base, lora, &all, room)?;
+            reasoned::log_probabilities(base, lora, &written)?
+        };
         let (fit_on, score_on) = scores.split_at(labels.len());
         let scaling = calibration::fit(fit_on, &labels, chosen.calibration_l2)?;
         forecasts.push(forecast(name, score_on, &scaling));
@@ -122,15 +127,28 @@ pub(crate) fn evaluate(
         seed: chosen.seed,
     };
     let evaluation = signals::evaluate(&rows, &forecasts, rate, &how)?;
-    let answered = &written[labels.len()..];
+    // Where the decision comes first, a few answers are enough to read.
+    let rows: Vec<usize> = (0..held.test.len()).collect();
+    let read: Vec<usize> = if at_once {
+        select::evenly(&rows, settings.check.review).collect()
+    } else {
+        rows
+    };
+    let asked: Vec<&Question> = read.iter().map(|row| all[labels.len() + row]).collect();
+    let answered = if at_once {
+        reasoned::answers(base, Some(adapter), &asked, room)?
+    } else {
+        written.split_off(labels.len())
+    };
+    let scenarios: Vec<&BridgeExample> = read.iter().map(|row| &held.test[*row]).collect();
     let report = SignalReport {
         kind: "foretune-signals".to_owned(),
         schema: 1,
         run: run.folder.display().to_string(),
         model: run.record.model.clone(),
         evaluation,
-        answers: answers(&all[labels.len()..], answered, labels.len()),
-        samples: samples(&held.test, answered),
+        answers: answers(&asked, &answered, labels.len()),
+        samples: samples(&scenarios, &answered),
     };
     files::write_json(&run.folder.join("report.json"), &report)?;
     let html = run.folder.join("report.html");
@@ -196,8 +214,8 @@ fn answers(questions: &[&Question], written: &[Reasoned], calibrated_on: usize) 
     }
 }
 
-fn samples(scenarios: &[BridgeExample], written: &[Reasoned]) -> Vec<Sample> {
-    let both: Vec<(&BridgeExample, &Reasoned)> = scenarios.iter().zip(written).collect();
+fn samples(scenarios: &[&BridgeExample], written: &[Reasoned]) -> Vec<Sample> {
+    let both: Vec<(&BridgeExample, &Reasoned)> = scenarios.iter().copied().zip(written).collect();
     select::evenly(&both, SAMPLES)
         .map(|(scenario, answer)| Sample {
             id: scenario.about.id.clone(),

@@ -374,7 +374,7 @@ fn a_lora_gguf_of_something_else_is_refused_by_name() {
     });
     refused("deep.gguf", &["model.layers.7.self_attn.q_proj", "--base"]);
     with_gguf(at, "saved.gguf", |_, tensors| {
-        tensors[0].name = "output_norm.weight".into()
+        tensors[0].name = "output_norm.weight".into();
     });
     refused(
         "saved.gguf",
