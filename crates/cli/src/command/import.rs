@@ -203,21 +203,24 @@ fn is_lora_file(adapter: &Path) -> anyhow::Result<bool> {
 
 /// Reads a LoRA GGUF file for a base model of configuration `base`.
 fn read_file(path: &Path, base: &ModelConfig, source: &str) -> anyhow::Result<LoraTensors> {
-    let (tensors, config) = lora_gguf::read_lora_gguf(path, base).map_err(|error| match error {
-        // What does not fit is told without the file's name.
-        error @ WeightsError::Adapter { .. } => {
-            let message = format!(
-                "the adapter `{}` does not fit the base model `{source}`",
-                path.display()
-            );
-            let hint = "name the base model it was trained on with --base";
-            Stop::new(Exit::Model, message)
-                .hint(hint)
-                .caused_by(error)
-                .into()
-        }
-        error => anyhow::Error::new(error),
-    })?;
+    let (tensors, config) =
+        lora_gguf::read_lora_gguf(path, base).map_err(|error| -> anyhow::Error {
+            match error {
+                // What does not fit is told without the file's name.
+                error @ WeightsError::Adapter { .. } => {
+                    let message = format!(
+                        "the adapter `{}` does not fit the base model `{source}`",
+                        path.display()
+                    );
+                    let hint = "name the base model it was trained on with --base";
+                    Stop::new(Exit::Model, message)
+                        .hint(hint)
+                        .caused_by(error)
+                        .into()
+                }
+                error => error.into(),
+            }
+        })?;
     let told = config.base_model_name_or_path;
     if !told.is_empty() {
         output::note(&format!("  the file says that its base model is {told}"));

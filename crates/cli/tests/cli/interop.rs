@@ -128,6 +128,16 @@ fn llama_cpp_decides_as_we_do_on_merged_models() {
         rows >= 8 && sheet.matches(",,,,,\n").count() as u64 == rows,
         "{sheet}"
     );
+    // What keeps the sheet from being written comes after the verdict.
+    fs::remove_file(at.join("run/check.json")).unwrap();
+    fs::remove_file(at.join("run/check/answers.csv")).unwrap();
+    fs::create_dir_all(at.join("run/check/answers.csv/in-the-way")).unwrap();
+    let failed = finish(&mut command);
+    assert_ne!(failed.code, 5, "{failed:?}");
+    check(&failed, failed.code, &["answers.csv"]);
+    let written = fs::read(at.join("run/check.json")).unwrap();
+    let written: Value = serde_json::from_slice(&written).unwrap();
+    assert_eq!(written["gate"]["decisions"], rows);
 }
 
 /// Every family and rotary kind, converted from the directory that transformers saved, with the
