@@ -293,23 +293,7 @@ impl Datasheet {
     }
 
     fn rule(&self) -> String {
-        let hours = self.horizon_hours;
-        let rule = match self.label {
-            LabelRule::Absolute {
-                buy_above,
-                sell_below,
-            } => format!(
-                "BUY if the close {hours} hours after the decision is more than {}% above, SELL if \
-                 it is more than {}% below, else HOLD",
-                buy_above * 100.0,
-                -sell_below * 100.0
-            ),
-            LabelRule::Volatility { k, window_bars } => format!(
-                "BUY if the close {hours} hours after the decision is more than {k} typical moves \
-                 above, SELL if more than that below, else HOLD; a typical move is the volatility \
-                 of the last {window_bars} bars times the square root of the horizon in bars"
-            ),
-        };
+        let rule = self.label.words(self.horizon_hours);
         format!(
             "{rule}. A decision every {} bar(s), seed {}.",
             self.decision_stride_bars, self.seed

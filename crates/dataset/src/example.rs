@@ -42,9 +42,10 @@ pub struct Example {
     pub price: f64,
     /// The outcome's decision, which the answer states.
     pub label: Decision,
-    /// The relative change of the close over the horizon: 0.01 is 1 %.
+    /// The relative change of the price over the span, as in [`crate::Outcome`]: 0.01 is 1 %.
     pub outcome_return: f64,
-    /// The decision time and the end of the horizon.
+    /// The decision time and the end of what the label looks at: of the horizon, or of the bar
+    /// that touched a barrier.
     pub span: (Timestamp, Timestamp),
     /// How much of its span is its own among the examples of its part and instrument, in `(0, 1]`.
     pub weight: f64,

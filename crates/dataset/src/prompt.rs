@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use minijinja::Value;
 
 use crate::facts::{Facts, asset, facts, headlines};
+use crate::label_rule::Percent;
 use crate::{AsOf, DatasetError, DatasetSettings, LabelRule, Templates};
 
 /// Returns the user's message for a view.
@@ -66,7 +67,7 @@ pub(crate) fn fact_context(facts: &Facts) -> BTreeMap<String, Value> {
 }
 
 fn label_context(rule: LabelRule) -> Value {
-    let percent = |fraction: f64| format!("{}%", (fraction * 1e6).round() / 1e4);
+    let percent = |fraction: f64| Percent(fraction).to_string();
     match rule {
         LabelRule::Absolute {
             buy_above,
@@ -79,6 +80,18 @@ fn label_context(rule: LabelRule) -> Value {
         LabelRule::Volatility { k, .. } => {
             minijinja::context! { kind => "volatility", k => k.to_string() }
         }
+        LabelRule::TripleBarrier {
+            profit_k, loss_k, ..
+        } => minijinja::context! {
+            kind => "triple_barrier",
+            rise => profit_k.to_string(),
+            fall => loss_k.to_string(),
+        },
+        LabelRule::TripleBarrierAbsolute { profit, loss } => minijinja::context! {
+            kind => "triple_barrier_absolute",
+            rise => percent(profit),
+            fall => percent(loss),
+        },
     }
 }
 
@@ -131,6 +144,39 @@ Headlines: none";
             "{prompt}"
         );
         assert!(prompt.contains("\nTypical move: 1.23%\nFear"), "{prompt}");
+    }
+
+    #[test]
+    fn barriers_are_asked_for_in_the_order_of_touch() {
+        let first_line = |label| {
+            let mut view = view();
+            view.typical_move = Some(Known::new(0.012_345, view.decision_time));
+            let settings = DatasetSettings {
+                label,
+                ..DatasetSettings::default()
+            };
+            let prompt = render(&view, &settings);
+            prompt.lines().next().unwrap().to_owned()
+        };
+        let scaled = LabelRule::TripleBarrier {
+            profit_k: 1.5,
+            loss_k: 1.0,
+            window_bars: 48,
+        };
+        assert_eq!(
+            first_line(scaled),
+            "Will the price within 12 hours first touch 1.5x the typical move above (BUY), first \
+             1x below (SELL) or neither (HOLD)? Answer like this:"
+        );
+        let fixed = LabelRule::TripleBarrierAbsolute {
+            profit: 0.03,
+            loss: 0.015,
+        };
+        assert_eq!(
+            first_line(fixed),
+            "Will the price within 12 hours first touch 3% above (BUY), first 1.5% below (SELL) or \
+             neither (HOLD)? Answer like this:"
+        );
     }
 
     #[test]

@@ -11,7 +11,7 @@ use market::{Bars, Surroundings, Timestamp};
 use crate::as_of::{FrameState, FrameView};
 use crate::facts::MOST_HEADLINES;
 use crate::labels::{Outcomes, outcomes};
-use crate::{AsOf, DatasetError, DatasetSettings, Known, LabelRule};
+use crate::{AsOf, DatasetError, DatasetSettings, Known};
 
 /// A funding rate older than this is no longer the current one: a day.
 const OLDEST_FUNDING: i64 = 86_400_000;
@@ -63,11 +63,9 @@ impl<'a> Series<'a> {
             value.is_finite().then(|| Known::new(value, decision_time))
         };
         let indicators = &self.indicators;
-        let typical_move = match self.settings.label {
-            LabelRule::Absolute { .. } => None,
-            LabelRule::Volatility { .. } => {
-                Some(Known::new(self.outcomes.typical_move(row)?, decision_time))
-            }
+        let typical_move = match self.settings.label.window_bars() {
+            None => None,
+            Some(_) => Some(Known::new(self.outcomes.typical_move(row)?, decision_time)),
         };
         Some(AsOf {
             instrument: self.bars.instrument.clone(),

@@ -10,7 +10,7 @@ use formula::Gaps;
 use market::{Timeframe, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::{DatasetError, Decision};
+use crate::{DatasetError, LabelRule};
 
 const HOUR: i64 = 3_600_000;
 /// The longest horizon, embargo or lag that is taken for a meant value: ten years.
@@ -24,7 +24,7 @@ const LARGEST_PER_CLASS: usize = 10_000_000;
 pub struct DatasetSettings {
     /// The length of the interval after a decision over which its outcome is measured, hours.
     pub horizon_hours: u32,
-    /// How a return becomes a label.
+    /// How what the price did becomes a label.
     pub label: LabelRule,
     /// The fractions of time of the three parts.
     pub split: SplitFractions,
@@ -62,38 +62,6 @@ pub struct DatasetSettings {
     pub completion_templates: Option<PathBuf>,
 }
 
-/// How the return over the horizon becomes a label.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
-pub enum LabelRule {
-    /// BUY above one return, SELL below another, else HOLD. Returns are fractions: 0.02 is 2 %.
-    Absolute {
-        /// BUY if the return is greater, more than 0.
-        #[serde(default = "two_percent")]
-        buy_above: f64,
-        /// SELL if the return is less, below 0.
-        #[serde(default = "minus_two_percent")]
-        sell_below: f64,
-    },
-    /// BUY above and SELL below `k * sigma * sqrt(h)`, where `sigma` is the standard deviation of
-    /// the log return per bar over the last `window_bars` bars, known at the decision, and `h` the
-    /// horizon in bars.
-    Volatility {
-        /// The multiple of the typical move.
-        k: f64,
-        /// Bars over which the volatility is measured.
-        window_bars: usize,
-    },
-}
-
-fn two_percent() -> f64 {
-    0.02
-}
-
-fn minus_two_percent() -> f64 {
-    -0.02
-}
-
 /// The fractions of time given to the three parts; together 1.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -120,10 +88,7 @@ impl Default for DatasetSettings {
     fn default() -> Self {
         Self {
             horizon_hours: 12,
-            label: LabelRule::Absolute {
-                buy_above: two_percent(),
-                sell_below: minus_two_percent(),
-            },
+            label: LabelRule::default(),
             split: SplitFractions::default(),
             embargo_hours: None,
             decision_stride_bars: 1,
@@ -138,28 +103,6 @@ impl Default for DatasetSettings {
             change_zone: true,
             prompt_template: None,
             completion_templates: None,
-        }
-    }
-}
-
-impl LabelRule {
-    /// Returns the label of a return, given the typical move over the horizon,
-    /// `sigma * sqrt(h)`, which the absolute rule does not use. A return exactly on a threshold
-    /// is HOLD.
-    pub fn decide(self, outcome_return: f64, typical_move: f64) -> Decision {
-        let (above, below) = match self {
-            Self::Absolute {
-                buy_above,
-                sell_below,
-            } => (buy_above, sell_below),
-            Self::Volatility { k, .. } => (k * typical_move, -k * typical_move),
-        };
-        if outcome_return > above {
-            Decision::Buy
-        } else if outcome_return < below {
-            Decision::Sell
-        } else {
-            Decision::Hold
         }
     }
 }
@@ -196,7 +139,7 @@ impl DatasetSettings {
                 ));
             }
         }
-        self.validate_label()?;
+        self.label.validate()?;
         self.validate_split()?;
         if self.decision_stride_bars == 0 {
             return Err(setting("decision_stride_bars", &0, "1 or more"));
@@ -213,33 +156,6 @@ impl DatasetSettings {
             ));
         }
         self.validate_timeframes()
-    }
-
-    fn validate_label(&self) -> Result<(), DatasetError> {
-        match self.label {
-            LabelRule::Absolute {
-                buy_above,
-                sell_below,
-            } => {
-                if !(buy_above > 0.0 && buy_above.is_finite()) {
-                    let expected = "a fraction above 0, such as 0.02";
-                    return Err(setting("label.buy_above", &buy_above, expected));
-                }
-                if !(sell_below < 0.0 && sell_below > -1.0) {
-                    let expected = "a fraction between -1 and 0, such as -0.02";
-                    return Err(setting("label.sell_below", &sell_below, expected));
-                }
-            }
-            LabelRule::Volatility { k, window_bars } => {
-                if !(k > 0.0 && k.is_finite()) {
-                    return Err(setting("label.k", &k, "a number above 0, such as 1.0"));
-                }
-                if !(2..=100_000).contains(&window_bars) {
-                    return Err(setting("label.window_bars", &window_bars, "2 to 100000"));
-                }
-            }
-        }
-        Ok(())
     }
 
     fn validate_split(&self) -> Result<(), DatasetError> {
@@ -398,6 +314,14 @@ mod tests {
         assert_eq!(settings.horizon_bars(), 6);
         assert_eq!(settings.per_class, 1000);
         assert!(matches!(settings.label, LabelRule::Volatility { .. }));
+        let settings: DatasetSettings = toml::from_str(
+            "[label]\nkind = \"triple_barrier\"\nprofit_k = 1.5\nloss_k = 1.0\nwindow_bars = 42\n",
+        )
+        .unwrap();
+        assert_eq!(settings.label.thresholds(0.02), (0.03, -0.02));
+        let settings: DatasetSettings =
+            toml::from_str("[label]\nkind = \"triple_barrier_absolute\"\nprofit = 0.03\n").unwrap();
+        assert_eq!(settings.label.thresholds(f64::NAN), (0.03, -0.02));
     }
 
     #[test]
@@ -447,38 +371,11 @@ mod tests {
         assert_eq!(refused(|s| s.seed = u64::MAX), "seed");
         assert_eq!(refused(|s| s.split.train = 0.9), "split");
         assert_eq!(refused(|s| s.split.test = f64::NAN), "split.test");
-        let absolute = |buy_above, sell_below| LabelRule::Absolute {
-            buy_above,
-            sell_below,
-        };
-        assert_eq!(
-            refused(|s| s.label = absolute(0.0, -0.1)),
-            "label.buy_above"
-        );
-        assert_eq!(
-            refused(|s| s.label = absolute(0.1, 0.1)),
-            "label.sell_below"
-        );
-        let scaled = |k, window_bars| LabelRule::Volatility { k, window_bars };
-        assert_eq!(refused(|s| s.label = scaled(f64::NAN, 24)), "label.k");
-        assert_eq!(refused(|s| s.label = scaled(1.0, 1)), "label.window_bars");
-    }
-
-    #[test]
-    fn thresholds_themselves_are_hold() {
-        let rule = DatasetSettings::default().label;
-        let check = |value, expect| assert_eq!(rule.decide(value, 0.0), expect, "{value}");
-        check(0.0201, Decision::Buy);
-        check(0.02, Decision::Hold);
-        check(-0.02, Decision::Hold);
-        check(-0.0201, Decision::Sell);
-        let rule = LabelRule::Volatility {
-            k: 2.0,
+        let never = LabelRule::Volatility {
+            k: 0.0,
             window_bars: 24,
         };
-        assert_eq!(rule.decide(0.011, 0.005), Decision::Buy);
-        assert_eq!(rule.decide(0.009, 0.005), Decision::Hold);
-        assert_eq!(rule.decide(-0.011, 0.005), Decision::Sell);
+        assert_eq!(refused(|s| s.label = never), "label.k");
     }
 
     #[test]

@@ -15,9 +15,12 @@ use crate::{DatasetError, DatasetSettings, Decision};
 
 const PROMPT: &str = include_str!("../templates/crypto-12h.prompt.jinja");
 const COMPLETIONS: &str = include_str!("../templates/crypto-12h.completions.toml");
+/// What the same verdicts mean where the first barrier touched decides.
+const BARRIER_COMPLETIONS: &str = include_str!("../templates/triple-barrier.completions.toml");
 /// The names of the built-in templates.
 const PROMPT_NAME: &str = "crypto-12h.prompt.jinja";
 const COMPLETIONS_NAME: &str = "crypto-12h.completions.toml";
+const BARRIER_COMPLETIONS_NAME: &str = "triple-barrier.completions.toml";
 /// A template file larger than this is not one.
 const LARGEST_FILE: u64 = 1 << 20;
 
@@ -73,7 +76,7 @@ struct ReasonFile {
 }
 
 impl Templates {
-    /// Returns the templates that the settings name, or the built-in ones.
+    /// Returns the templates that the settings name, or the built-in ones of the label rule.
     ///
     /// # Errors
     /// [`DatasetError::Io`] for a file that cannot be read, [`DatasetError::Template`] for one that
@@ -81,11 +84,13 @@ impl Templates {
     pub fn load(settings: &DatasetSettings) -> Result<Self, DatasetError> {
         let (prompt_name, prompt) =
             source(settings.prompt_template.as_deref(), PROMPT_NAME, PROMPT)?;
-        let (completions_name, completions) = source(
-            settings.completion_templates.as_deref(),
-            COMPLETIONS_NAME,
-            COMPLETIONS,
-        )?;
+        let (name, built_in) = if settings.label.first_touch() {
+            (BARRIER_COMPLETIONS_NAME, BARRIER_COMPLETIONS)
+        } else {
+            (COMPLETIONS_NAME, COMPLETIONS)
+        };
+        let (completions_name, completions) =
+            source(settings.completion_templates.as_deref(), name, built_in)?;
         Self::parse(&prompt_name, prompt, &completions_name, completions)
     }
 
@@ -215,6 +220,7 @@ fn template_error(name: &str, error: &minijinja::Error) -> DatasetError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::LabelRule;
 
     fn parse(prompt: &str, completions: &str) -> Result<Templates, DatasetError> {
         let (prompt, completions) = (prompt.to_owned(), completions.to_owned());
@@ -227,9 +233,22 @@ mod tests {
 
     #[test]
     fn built_in_templates_have_ten_reasons_per_class() {
-        let templates = Templates::load(&DatasetSettings::default()).unwrap();
-        for decision in Decision::ALL {
-            assert!(templates.reasons(decision).len() >= 10, "{decision}");
+        let barriers = DatasetSettings {
+            label: LabelRule::TripleBarrierAbsolute {
+                profit: 0.02,
+                loss: 0.02,
+            },
+            ..DatasetSettings::default()
+        };
+        for settings in [DatasetSettings::default(), barriers] {
+            let templates = Templates::load(&settings).unwrap();
+            for decision in Decision::ALL {
+                assert!(templates.reasons(decision).len() >= 10, "{decision}");
+            }
+            let said = templates
+                .completion_source()
+                .contains("upper barrier first");
+            assert_eq!(said, settings.label.first_touch());
         }
     }
 

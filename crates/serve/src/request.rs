@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 
-use dataset::{AsOf, DatasetSettings, FrameState, FrameView, Known, LabelRule, Trend};
+use dataset::{AsOf, DatasetSettings, FrameState, FrameView, Known, Trend};
 use market::{Instrument, Timeframe, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -155,12 +155,8 @@ impl Request {
         } else {
             known(given.volatility.unwrap_or(0.0))
         };
-        let typical_move = match settings.label {
-            LabelRule::Absolute { .. } => None,
-            LabelRule::Volatility { .. } => {
-                Some(number("indicators.typical_move", given.typical_move))
-            }
-        };
+        let scaled = settings.label.window_bars().is_some();
+        let typical_move = scaled.then(|| number("indicators.typical_move", given.typical_move));
         if !missing.is_empty() {
             return Err(RequestError::Missing(missing));
         }

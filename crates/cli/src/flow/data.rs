@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use dataset::{DatasetSettings, LabelRule};
+use dataset::DatasetSettings;
 use market::freqtrade::{self, CandleKind, DataFile};
 use market::{Bars, Instrument, Surroundings};
 use market::{headlines, sentiment};
@@ -188,15 +188,17 @@ fn choose(
 /// Says why fixed thresholds do not fit an instrument, if they do not. Looks
 /// only at the part of the history that is trained on.
 fn misfit(bars: &Bars, settings: &DatasetSettings) -> Option<String> {
-    let LabelRule::Absolute { .. } = settings.label else {
+    if settings.label.window_bars().is_some() {
         return None;
-    };
+    }
     let rows = (bars.len() as f64 * settings.split.train) as usize;
-    let horizon = settings.horizon_bars();
     let mut counts = [0_usize; 3];
-    for row in 0..rows.saturating_sub(horizon) {
-        let outcome = bars.close[row + horizon] / bars.close[row] - 1.0;
-        counts[settings.label.decide(outcome, 0.0).index()] += 1;
+    for outcome in dataset::outcomes(&bars.slice(0..rows), settings)
+        .rows
+        .iter()
+        .flatten()
+    {
+        counts[outcome.label.index()] += 1;
     }
     let total: usize = counts.iter().sum();
     if total == 0 {

@@ -185,6 +185,18 @@ fn label_rule(rule: LabelRule, hours: u32) -> String {
         LabelRule::Volatility { k, window_bars } => format!(
             "BUY above, SELL below {k} typical moves over {hours} h (volatility of the last {window_bars} bars), else HOLD"
         ),
+        LabelRule::TripleBarrier {
+            profit_k,
+            loss_k,
+            window_bars,
+        } => format!(
+            "first touch within {hours} h: BUY {profit_k} typical moves above, SELL {loss_k} below (volatility of the last {window_bars} bars), HOLD neither"
+        ),
+        LabelRule::TripleBarrierAbsolute { profit, loss } => format!(
+            "first touch within {hours} h: BUY {:+} %, SELL {:+} %, HOLD neither",
+            round(profit * 100.0),
+            round(-loss * 100.0)
+        ),
     }
 }
 

@@ -34,7 +34,7 @@ pub(crate) fn decisions(examples: &[Example], horizon: i64, most: usize) -> Vec<
         .filter(|example| example.decision_time.0.rem_euclid(horizon) == 0)
         .collect();
     if apart.is_empty() {
-        apart = greedy(examples);
+        apart = greedy(examples, horizon);
     }
     if most == 0 || apart.len() <= most {
         return apart;
@@ -51,10 +51,13 @@ pub(crate) fn decisions(examples: &[Example], horizon: i64, most: usize) -> Vec<
     apart
 }
 
-/// Returns decisions of each instrument that start when the last one is over.
-fn greedy(examples: &[Example]) -> Vec<&Example> {
+/// Returns decisions of each instrument that start when the horizon of the last one is over. A
+/// barrier touched earlier does not bring the next one forward: how many decisions a stretch of
+/// time has would depend on what happened in it.
+fn greedy(examples: &[Example], horizon: i64) -> Vec<&Example> {
     apart(examples, |example| {
-        (&example.instrument, example.decision_time, example.span.1)
+        let start = example.decision_time;
+        (&example.instrument, start, Timestamp(start.0 + horizon))
     })
 }
 

@@ -13,9 +13,7 @@ use super::run::{Subject, audit};
 use super::settings::{AuditSettings, Progress};
 use crate::facts::{facts, shown};
 use crate::labels::Outcome;
-use crate::{
-    Dataset, DatasetError, DatasetSettings, LabelRule, Series, Templates, build, render_prompt,
-};
+use crate::{Dataset, DatasetError, DatasetSettings, Series, Templates, build, render_prompt};
 
 /// Audits a data set against the bars and readings it was built from.
 ///
@@ -175,7 +173,7 @@ impl Pipeline for Source<'_> {
     }
 
     fn walk_tells_nothing(&self) -> bool {
-        matches!(self.settings.label, LabelRule::Absolute { .. })
+        self.settings.label.window_bars().is_none()
     }
 
     fn records(&self, bars: &[Bars]) -> Result<Vec<AuditRecord>, DatasetError> {

@@ -37,12 +37,26 @@ fn see(bars: &Bars, row: usize, settings: &DatasetSettings) -> Seen {
     }
 }
 
-fn scaled() -> DatasetSettings {
-    DatasetSettings {
-        label: LabelRule::Volatility {
+/// Settings of every label rule.
+fn ruled(rule: usize) -> DatasetSettings {
+    let rules = [
+        LabelRule::default(),
+        LabelRule::Volatility {
             k: 1.0,
             window_bars: 48,
         },
+        LabelRule::TripleBarrier {
+            profit_k: 1.0,
+            loss_k: 0.8,
+            window_bars: 48,
+        },
+        LabelRule::TripleBarrierAbsolute {
+            profit: 0.02,
+            loss: 0.03,
+        },
+    ];
+    DatasetSettings {
+        label: rules[rule],
         ..DatasetSettings::default()
     }
 }
@@ -73,9 +87,9 @@ proptest! {
         seed in 0_u64..1000,
         row in 0_usize..900,
         missing in prop::collection::vec(0_usize..900, 0..3),
-        volatility in any::<bool>(),
+        rule in 0_usize..4,
     ) {
-        let settings = if volatility { scaled() } else { DatasetSettings::default() };
+        let settings = ruled(rule);
         let bars = walk("BTC/USD", seed, 940, &missing);
         let row = row.min(bars.len() - 1);
         let whole = see(&bars, row, &settings);
@@ -87,9 +101,9 @@ proptest! {
     fn poison_after_the_decision_changes_nothing(
         seed in 0_u64..1000,
         row in 600_usize..900,
-        volatility in any::<bool>(),
+        rule in 0_usize..4,
     ) {
-        let settings = if volatility { scaled() } else { DatasetSettings::default() };
+        let settings = ruled(rule);
         let bars = walk("BTC/USD", seed, 940, &[]);
         let clean = see(&bars, row, &settings);
         prop_assert!(clean.prompt.is_some());

@@ -37,9 +37,9 @@ pub struct EquityPoint {
 
 /// Follows decisions over rows in time order.
 ///
-/// BUY holds long, SELL short, HOLD nothing, over one horizon; then the next
-/// decision is taken that is not earlier. Capital is split equally between the
-/// instruments at the start. A cost is paid on every change of position: one
+/// BUY holds long, SELL short, HOLD nothing, over one horizon (by a rule of
+/// barriers: until one is touched); then the next decision is taken that is not
+/// earlier. Capital is split equally between the instruments at the start. A cost is paid on every change of position: one
 /// side to open or close, two to turn; a position that no decision continues is
 /// closed when its horizon ends.
 pub(super) fn curve(rows: &[&Row], decisions: &[usize], settings: &Settings) -> Equity {
@@ -64,8 +64,8 @@ pub(super) fn curve(rows: &[&Row], decisions: &[usize], settings: &Settings) -> 
 }
 
 /// Follows buying and holding: every instrument is bought in equal parts at the
-/// price of its first decision and sold when the horizon of its last one ends,
-/// whatever lies between; one side of costs to enter, one to leave.
+/// price of its first decision and sold when the horizon of its last one ends
+/// (by a rule of barriers: at the price of its touch), whatever lies between; one side of costs to enter, one to leave.
 pub(super) fn hold(rows: &[&Row], settings: &Settings) -> Equity {
     let keep = (1.0 - settings.cost_per_side).max(0.0);
     let of_instrument = by_instrument(rows);

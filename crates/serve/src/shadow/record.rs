@@ -105,13 +105,15 @@ pub struct Outcome {
     pub timeframe: Timeframe,
     /// The start of the horizon.
     pub decision_time: Timestamp,
-    /// The end of the horizon.
+    /// The end of the horizon, even where a barrier was touched before: decisions of all outcomes
+    /// are compared over blocks of one length.
     pub matured_at: Timestamp,
     /// When it was written down. In a replay: the close of the bar that ended the horizon.
     pub recorded_at: Timestamp,
     /// The right class by the label rule; none where there is no outcome.
     pub label: Option<Class>,
-    /// Relative change of the close over the horizon: 0.02 is +2 %; none where there is no outcome.
+    /// Relative change of the price over the horizon, or until a barrier was touched: 0.02 is +2 %;
+    /// none where there is no outcome.
     #[serde(rename = "return")]
     pub outcome_return: Option<f64>,
     /// Why there is no outcome and will be none: `gap` for bars missing within the horizon.
