@@ -6,7 +6,9 @@ Makes a package of seeded random walks (PAIR/train.parquet, 575 features, ml_con
 ml_prediction, targets), then runs in turn
 
 - `foretune dataset build --package` with the package's own signal, without audit and formula
-  questions: percentiles, past cases, calibration, 400 examples a pair, manifest and digests;
+  questions, 400 examples a pair, manifest and digests: once readings alone (features with their
+  percentiles and leans: sampling and writing), once all four kinds (past cases, bootstrap,
+  calibrated certainty: evidence that the script does not have);
 - the usual script: pandas reads the table, draws 400 rows a pair, writes a prompt of every feature
   (or of 15) and an answer, a JSON line each.
 
@@ -100,7 +102,9 @@ def main():
             "--out", str(arguments.out / "bridge"), "--no-audit", "--set", "bridge.formulas=0",
             "--set", "bridge.signal=columns", "--set", "bridge.columns_are_out_of_fold=true",
             "--set", "bridge.held_out_per_pair=0"]
-    names = {"foretune": ours}
+    readings = [*ours, "--set", "bridge.readings_per_pair=400", "--set", "bridge.scenarios_per_pair=0",
+                "--set", "bridge.preferences_per_pair=0", "--set", "bridge.calculations_per_pair=0"]
+    names = {"foretune readings": readings, "foretune all kinds": ours}
     for width in (575, 15):
         names[f"pandas {width}"] = [sys.executable, str(usual), str(source), str(arguments.out / "usual.jsonl"), str(width)]
     rates = {name: [] for name in names}
@@ -112,7 +116,9 @@ def main():
                               "wall_seconds": round(wall, 1), "peak_mb": round(memory)}), flush=True)
     middle = {name: sorted(values)[len(values) // 2] for name, values in rates.items()}
     print(json.dumps({"median": {name: round(value) for name, value in middle.items()},
-                      "ratio": {name: round(middle["foretune"] / value, 2) for name, value in middle.items() if name != "foretune"}}))
+                      "ratio": {f"{mine} / {name}": round(middle[mine] / value, 2)
+                                for mine in names if mine.startswith("foretune")
+                                for name, value in middle.items() if not name.startswith("foretune")}}))
 
 
 if __name__ == "__main__":

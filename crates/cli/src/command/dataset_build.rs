@@ -225,14 +225,16 @@ fn bridge_summary(sheet: &BridgeSheet) -> String {
         sheet.from_market()
     );
     let calibration = &sheet.calibration;
-    let _ = writeln!(
-        out,
-        "certainty: Brier {:.4} calibrated, {:.4} raw, {:.4} of the rate alone, over {} rows",
-        calibration.brier_calibrated,
-        calibration.brier_raw,
-        calibration.brier_rate,
-        calibration.judged
-    );
+    if calibration.judged > 0 {
+        let _ = writeln!(
+            out,
+            "certainty: Brier {:.4} calibrated, {:.4} raw, {:.4} of the rate alone, over {} rows",
+            calibration.brier_calibrated,
+            calibration.brier_raw,
+            calibration.brier_rate,
+            calibration.judged
+        );
+    }
     out
 }
 

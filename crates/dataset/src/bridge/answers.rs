@@ -29,6 +29,13 @@ pub(crate) struct Shown<'a> {
     pub(crate) instrument: &'a str,
     pub(crate) timeframe: &'a str,
     pub(crate) evidence: &'a Evidence,
+    /// What history makes of it; none for a reading, which shows features alone.
+    pub(crate) judged: Option<Judged>,
+}
+
+/// What history makes of evidence.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Judged {
     /// The calibrated certainty, to a tenth of a percent.
     pub(crate) certainty: f64,
     /// The sides that the conformal set holds: whether BUY and whether SELL.
@@ -100,8 +107,8 @@ impl Writer<'_> {
             factors => context! { agree => evidence.agree, against => evidence.against },
             typical_move => points(evidence.typical_move),
             cost => points(evidence.cost),
-            set => set_text(shown.set),
-            certainty => percent(shown.certainty),
+            set => shown.judged.map(|judged| set_text(judged.set)),
+            certainty => shown.judged.map(|judged| percent(judged.certainty)),
             size => percent(evidence.size),
             raw => percent(evidence.raw),
             largest_size => percent(self.settings.largest_size),
@@ -146,14 +153,21 @@ impl Writer<'_> {
             };
             facts.insert(key.column.clone(), fact(text, feature.zone, factor.leans));
         }
-        let signal = fact(
-            percent(evidence.signal.confidence),
-            "",
-            Some(evidence.signal.side),
-        );
-        facts.insert("signal".to_owned(), signal);
+        if shown.judged.is_some() {
+            let signal = fact(
+                percent(evidence.signal.confidence),
+                "",
+                Some(evidence.signal.side),
+            );
+            facts.insert("signal".to_owned(), signal);
+        }
         let mut plain = |name: &str, text: String| {
             facts.insert(name.to_owned(), fact(text, "", None));
+        };
+        plain("typical_move", points(evidence.typical_move));
+        plain("cost", points(evidence.cost));
+        let Some(judged) = shown.judged else {
+            return facts;
         };
         if let Some(cases) = &evidence.cases {
             plain("cases", format!("{} of {}", cases.wins, cases.independent));
@@ -177,10 +191,8 @@ impl Writer<'_> {
         let leaning = evidence.agree + evidence.against;
         plain("leaning", leaning.to_string());
         plain("agreement", percent(evidence.agreement()));
-        plain("typical_move", points(evidence.typical_move));
-        plain("cost", points(evidence.cost));
         plain("raw", percent(evidence.raw));
-        plain("certainty", percent(shown.certainty));
+        plain("certainty", percent(judged.certainty));
         plain("size", percent(evidence.size));
         facts
     }
@@ -201,7 +213,7 @@ impl Writer<'_> {
         shown: &Shown<'_>,
     ) -> Result<Option<(String, String)>, DatasetError> {
         let evidence = shown.evidence;
-        let Some(cases) = &evidence.cases else {
+        let (Some(cases), Some(judged)) = (&evidence.cases, shown.judged) else {
             return Ok(None);
         };
         let facts = self.facts(shown);
@@ -266,7 +278,7 @@ impl Writer<'_> {
             self.pick(&words.openings, shown.id, "opening"),
             steps.join("\n"),
             self.pick(end, shown.id, "closing"),
-            percent(shown.certainty),
+            percent(judged.certainty),
             percent(evidence.size)
         );
         Ok(Some((prompt, answer)))
@@ -459,10 +471,10 @@ fn speaks(part: Part, shown: &Shown<'_>) -> Option<bool> {
         Part::Cost => Some(evidence.typical_move >= ROOM * evidence.cost),
         Part::Set => {
             let alone = match evidence.signal.side {
-                Side::Buy => shown.set == [true, false],
-                Side::Sell => shown.set == [false, true],
+                Side::Buy => [true, false],
+                Side::Sell => [false, true],
             };
-            Some(alone)
+            shown.judged.map(|judged| judged.set == alone)
         }
     }
 }

@@ -12,9 +12,9 @@ use market::Timestamp;
 use rayon::prelude::*;
 use stats::uniqueness;
 
-use super::answers::{Shown, Writer, check_numbers};
+use super::answers::{Judged, Shown, Writer, check_numbers};
 use super::draw::spread;
-use super::evidence::Evidence;
+use super::evidence::{Depth, Evidence};
 use super::past::Past;
 use super::pool::{History, Sampled};
 use super::sheet::{BridgeSheet, PairCounts};
@@ -112,7 +112,9 @@ pub fn build(
 
     let pairs = tables.len();
     let mut sample = Vec::new();
-    for first in (0..pairs).step_by(PAIRS_AT_ONCE) {
+    // Readings show nothing of it.
+    let calibrated = if settings.judges() { pairs } else { 0 };
+    for first in (0..calibrated).step_by(PAIRS_AT_ONCE) {
         report(progress, BridgeStage::Calibration, first, pairs)?;
         let last = (first + PAIRS_AT_ONCE).min(pairs);
         let found: Vec<Vec<Sampled>> = (first..last)
@@ -243,7 +245,8 @@ pub(crate) fn sampled(
         .filter_map(|row| {
             let signal = signals[row]?;
             let end = table.ends[row]?;
-            let evidence = Evidence::gather(&past, row, columns, signal, cost, None, settings)?;
+            let evidence =
+                Evidence::gather(&past, row, columns, signal, cost, Depth::Cases, settings)?;
             let outcome = f64::from(table.outcomes[row]);
             Some(Sampled {
                 decided: table.decided[row],
@@ -275,9 +278,13 @@ pub(crate) fn candidates(
     .collect()
 }
 
-/// Reports whether prompts of a kind show the analogues' p-value, which costs a bootstrap.
-fn shows_p_value(kind: Kind) -> bool {
-    matches!(kind, Kind::Scenario | Kind::Preference)
+/// Returns how much of the evidence prompts of a kind show.
+fn depth(kind: Kind, settings: &BridgeSettings, table: &Table, row: usize) -> Depth {
+    match kind {
+        Kind::Reading => Depth::Features,
+        Kind::Calculation => Depth::Cases,
+        Kind::Scenario | Kind::Preference => Depth::Resampled(row_seed(settings, table, row)),
+    }
 }
 
 fn row_seed(settings: &BridgeSettings, table: &Table, row: usize) -> u64 {
@@ -338,8 +345,7 @@ struct Chosen {
     row: usize,
     weight: f64,
     evidence: Evidence,
-    certainty: f64,
-    set: [bool; 2],
+    judged: Option<Judged>,
 }
 
 impl Work<'_> {
@@ -355,7 +361,9 @@ impl Work<'_> {
             },
             ..Made::default()
         };
-        let known = |row: &usize| start.is_some_and(|start| table.decided[*row] >= start);
+        let known = |row: &usize| {
+            !settings.judges() || start.is_some_and(|start| table.decided[*row] >= start)
+        };
         let mut train = candidates(table, signals, table.part(0), settings);
         train.retain(known);
         made.counts.candidates = train.len();
@@ -434,25 +442,34 @@ impl Work<'_> {
                     table.shown.len(),
                     signals[row]?,
                     cost,
-                    shows_p_value(kind).then(|| row_seed(settings, table, row)),
+                    depth(kind, settings, table, row),
                     settings,
                 )?;
-                let signal = evidence.signal;
-                let (certainty, set) = self.history.at(
-                    table.decided[row],
-                    evidence.raw,
-                    signal.side,
-                    signal.confidence,
-                )?;
+                // A reading shows nothing of what history makes of it.
+                let judged = match kind {
+                    Kind::Reading => None,
+                    _ => Some(self.judged(table.decided[row], &evidence)?),
+                };
                 Some(Chosen {
                     row,
                     weight: weights[*place],
                     evidence,
-                    certainty: super::evidence::tenth_percent(certainty),
-                    set,
+                    judged,
                 })
             })
             .collect()
+    }
+
+    /// Returns what history makes of evidence; none where it cannot say.
+    fn judged(&self, decided: i64, evidence: &Evidence) -> Option<Judged> {
+        let signal = evidence.signal;
+        let found = self
+            .history
+            .at(decided, evidence.raw, signal.side, signal.confidence);
+        found.map(|(certainty, set)| Judged {
+            certainty: super::evidence::tenth_percent(certainty),
+            set,
+        })
     }
 
     /// Renders the prompt of a row of a table again, as the examples' prompts are rendered.
@@ -468,8 +485,8 @@ impl Work<'_> {
         kind: Kind,
         id: &str,
     ) -> Result<Option<Asked>, DatasetError> {
-        let seed = shows_p_value(kind).then(|| row_seed(self.writer.settings, table, row));
-        self.ask_seeded(table, past, row, signal, kind, id, seed)
+        let depth = depth(kind, self.writer.settings, table, row);
+        self.ask_deep(table, past, row, signal, kind, id, depth)
     }
 
     /// Renders the prompt of a scenario without the analogues' p-value.
@@ -484,10 +501,10 @@ impl Work<'_> {
         signal: Signal,
         id: &str,
     ) -> Result<Option<Asked>, DatasetError> {
-        self.ask_seeded(table, past, row, signal, Kind::Scenario, id, None)
+        self.ask_deep(table, past, row, signal, Kind::Scenario, id, Depth::Cases)
     }
 
-    fn ask_seeded(
+    fn ask_deep(
         &self,
         table: &Table,
         past: &Past<'_>,
@@ -495,30 +512,30 @@ impl Work<'_> {
         signal: Signal,
         kind: Kind,
         id: &str,
-        seed: Option<u64>,
+        depth: Depth,
     ) -> Result<Option<Asked>, DatasetError> {
         let settings = self.writer.settings;
         let cost = settings.cost_of(table.instrument.as_str());
         let columns = table.shown.len();
-        let Some(evidence) = Evidence::gather(past, row, columns, signal, cost, seed, settings)
+        let Some(evidence) = Evidence::gather(past, row, columns, signal, cost, depth, settings)
         else {
             return Ok(None);
         };
         let now = table.decided[row];
         let signal = evidence.signal;
-        let found = self
-            .history
-            .at(now, evidence.raw, signal.side, signal.confidence);
-        let Some((certainty, set)) = found else {
-            return Ok(None);
+        let judged = match kind {
+            Kind::Reading => None,
+            _ => self.judged(now, &evidence),
         };
+        if judged.is_none() && kind != Kind::Reading {
+            return Ok(None);
+        }
         let shown = Shown {
             id,
             instrument: table.instrument.as_str(),
             timeframe: self.timeframe,
             evidence: &evidence,
-            certainty: super::evidence::tenth_percent(certainty),
-            set,
+            judged,
         };
         let prompt = match kind {
             Kind::Reading => self.writer.reading(&shown)?,
@@ -575,8 +592,7 @@ impl Work<'_> {
             instrument: instrument.as_str(),
             timeframe,
             evidence,
-            certainty: chosen.certainty,
-            set: chosen.set,
+            judged: chosen.judged,
         };
         let outcome = f64::from(table.outcomes[row]);
         let signal = evidence.signal;

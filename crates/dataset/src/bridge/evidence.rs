@@ -84,16 +84,27 @@ pub(crate) struct Evidence {
     pub(crate) raw: f64,
 }
 
+/// How much evidence is gathered: looking for past cases goes over a pair's whole past, and a
+/// p-value over hundreds of resamples.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Depth {
+    /// Features and what their past says of them.
+    Features,
+    /// Past cases too.
+    Cases,
+    /// And their p-value, by a bootstrap of this seed.
+    Resampled(u64),
+}
+
 impl Evidence {
-    /// Gathers the evidence of a row; none where too little is known. `resampling` is the seed of
-    /// the bootstrap, which is left out without one.
+    /// Gathers the evidence of a row; none where too little is known.
     pub(crate) fn gather(
         past: &Past<'_>,
         row: usize,
         columns: usize,
         signal: Signal,
         cost: f64,
-        resampling: Option<u64>,
+        depth: Depth,
         settings: &BridgeSettings,
     ) -> Option<Self> {
         let signal = Signal {
@@ -111,13 +122,21 @@ impl Evidence {
             .iter()
             .filter(|f| f.leans == Some(signal.side.other()))
             .count();
-        let found = past.analogues(row, settings.analogues, settings.horizon_bars);
-        let results: Vec<f64> = found
-            .outcomes
-            .iter()
-            .map(|outcome| signal.side.sign() * outcome - cost)
-            .collect();
-        let cases = cases(&results, found.searched, resampling, settings);
+        let cases = match depth {
+            Depth::Features => None,
+            Depth::Cases | Depth::Resampled(_) => {
+                let found = past.analogues(row, settings.analogues, settings.horizon_bars);
+                let outcomes = found.outcomes.iter();
+                let results: Vec<f64> = outcomes
+                    .map(|outcome| signal.side.sign() * outcome - cost)
+                    .collect();
+                let resampling = match depth {
+                    Depth::Resampled(seed) => Some(seed),
+                    _ => None,
+                };
+                cases(&results, found.searched, resampling, settings)
+            }
+        };
         let size = cases.as_ref().map_or(0.0, |cases| size(cases, settings));
         let leaning = agree + against;
         let share = if leaning == 0 {

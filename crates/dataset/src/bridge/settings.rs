@@ -212,6 +212,17 @@ impl BridgeSettings {
         Ok(())
     }
 
+    /// Reports whether any example judges a signal, so that certainty is shown.
+    pub(crate) fn judges(&self) -> bool {
+        let counts = [
+            self.scenarios_per_pair,
+            self.preferences_per_pair,
+            self.calculations_per_pair,
+            self.held_out_per_pair,
+        ];
+        counts.iter().any(|count| *count > 0)
+    }
+
     /// Returns what a round trip in an instrument costs, as a fraction of the position.
     pub fn cost_of(&self, instrument: &str) -> f64 {
         self.costs.get(instrument).copied().unwrap_or(self.cost)
