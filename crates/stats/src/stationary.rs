@@ -139,8 +139,10 @@ pub fn resample(n: usize, mean_length: f64, random: &mut ChaCha8Rng, rows: &mut 
         // Drawn as u64, so that the width of `usize` does not matter.
         row = if position == 0 || random.random::<f64>() < restart {
             random.random_range(0..n as u64) as usize
+        } else if row + 1 == n {
+            0
         } else {
-            (row + 1) % n
+            row + 1
         };
         rows.push(row);
     }
