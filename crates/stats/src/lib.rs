@@ -18,6 +18,7 @@ pub mod calibration;
 pub mod comparison;
 pub mod conformal;
 pub mod cross_validation;
+pub mod drift;
 pub mod e_value;
 mod error;
 pub mod isotonic;

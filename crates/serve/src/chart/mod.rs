@@ -6,11 +6,13 @@
 //! drawing serves light, dark and print. Nothing here knows what a report is.
 
 pub mod bars;
+pub mod columns;
 pub mod decimate;
 pub mod line;
 pub mod price;
 pub mod reliability;
 pub mod scale;
+pub mod spans;
 pub mod svg;
 pub mod ticks;
 pub mod whiskers;

@@ -178,7 +178,7 @@ const MONTHS: [&str; 12] = [
 /// The Gregorian calendar repeats every 146,097 days; within such an era, with
 /// years starting in March, day and month follow from integer division (the
 /// method of H. Hinnant, "chrono-Compatible Low-Level Date Algorithms").
-fn date(milliseconds: i64) -> (i64, u32, u32) {
+pub(crate) fn date(milliseconds: i64) -> (i64, u32, u32) {
     const ERA_DAYS: i64 = 146_097;
     // Days from 1 March of year 0 to 1 January 1970.
     let days = milliseconds.div_euclid(DAY) + 719_468;
@@ -199,7 +199,7 @@ fn date(milliseconds: i64) -> (i64, u32, u32) {
 }
 
 /// Returns the Unix time in milliseconds of the first of a month, counted from year 0.
-fn month_start(index: i64) -> i64 {
+pub(crate) fn month_start(index: i64) -> i64 {
     let (year, month) = (index.div_euclid(12), index.rem_euclid(12) + 1);
     let year_from_march = if month <= 2 { year - 1 } else { year };
     let month_from_march = (month + 9) % 12;

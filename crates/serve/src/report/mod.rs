@@ -6,6 +6,7 @@
 //! computes a score: scores come from [`crate::evaluation`].
 
 pub mod audit;
+pub mod dataset;
 mod figures;
 mod page;
 mod prose;
