@@ -187,7 +187,9 @@ function calibrationChart(both, names, room) {
       dot.append(element("svg:title", {}, `${names[index]}: ${bin.count} decisions with ${(bin.confidence * 100).toFixed(0)} %, right ${(bin.right * 100).toFixed(0)} %`));
       svg.append(dot);
     }
-    svg.append(element("svg:text", { x: plot.right + 10, y: 28 + index * 18 }, `${index === 0 ? "\u25cf" : "\u25a0"} ${names[index].slice(0, 9)}`));
+    const at = 24 + index * 18;
+    svg.append(index === 0 ? element("svg:circle", { class: "arm0", cx: plot.right + 14, cy: at, r: 4 }) : element("svg:rect", { class: "arm1", x: plot.right + 10, y: at - 4, width: 8, height: 8 }));
+    svg.append(element("svg:text", { x: plot.right + 24, y: at + 4 }, names[index].length > 9 ? `${names[index].slice(0, 8)}\u2026` : names[index]));
   });
   return svg;
 }

@@ -28,6 +28,11 @@ function percent(value, digits = 1) {
   return value === null || value === undefined || !Number.isFinite(value) ? "n/a" : `${(value * 100).toFixed(digits)} %`;
 }
 
+// What stands between backticks is a name.
+function worded(text) {
+  return text.split("`").map((part, index) => (index % 2 ? element("code", {}, part) : part));
+}
+
 function showVerdict(summary) {
   const verdict = summary.verdict;
   if (verdict.error) {
@@ -35,7 +40,7 @@ function showVerdict(summary) {
     return;
   }
   const words = { promote: `Promote ${verdict.arm}`, keep: "Keep the champion", roll_back: `Roll back to ${verdict.arm}` };
-  fill("verdict", paragraph(words[verdict.verdict] ?? verdict.verdict, "headline"), element("ul", {}, ...verdict.reasons.map((reason) => element("li", {}, reason))));
+  fill("verdict", paragraph(words[verdict.verdict] ?? verdict.verdict, "headline"), element("ul", {}, ...verdict.reasons.map((reason) => element("li", {}, ...worded(reason)))));
 }
 
 function showArms(summary) {
@@ -74,6 +79,7 @@ function showChart(summary) {
 function showDiagnostics(challenger, champion) {
   if (!challenger?.figures) {
     fill("diagnostics", paragraph("No outcome yet.", "dim"));
+    fill("plan");
     return;
   }
   const f = challenger.figures, rows = [];
@@ -88,6 +94,28 @@ function showDiagnostics(challenger, champion) {
   rows.push(["Agreement", element("td", { colspan: 2, class: "number" }, percent(f.agreement))]);
   const guards = challenger.guardrails.map((g) => element("li", {}, element("strong", { class: g.holds ? "good" : "bad" }, g.holds ? "holds" : "fails"), ` ${g.name}: ${g.text}`));
   fill("diagnostics", table(`${f.n} timely decisions of both arms with an outcome`, ["", champion ?? "champion", challenger.name], rows, [1, 2]), element("ul", {}, ...guards));
+  find("plan").textContent = challenger.plan ? planSentence(challenger.plan) : "";
+}
+
+function planSentence(plan) {
+  const chance = plan.false_promotion;
+  return `The plan's own rule (accuracy 5 points higher, flip rate at most a tenth higher, never one class only) would ${plan.says.promotes ? "promote" : "not promote"}. Over as many bars it promotes a useless challenger in ${percent(chance.at_the_end, 0)} of ${chance.worlds} simulated worlds, in ${percent(chance.at_any_look, 0)} if one may stop on any day.`;
+}
+
+function showGroups(challenger, champion) {
+  const parts = challenger ? [["Instrument", challenger.by_instrument], ["Market", challenger.by_regime], ["Base model's knowledge", challenger.by_knowledge]] : [];
+  const signed = (value) => `${value >= 0 ? "+" : "\u2212"}${Math.abs(value * 100).toFixed(1)}`;
+  const rows = parts.flatMap(([title, groups]) => groups.map((group) => {
+    const f = group.figures, lead = f.accuracy_lead, ends = bounds(lead.interval);
+    const interval = ends.every(Number.isFinite) ? `${signed(lead.value)} [${ends.map(signed).join(", ")}]` : signed(lead.value);
+    return [title, group.name.replace(/T00:00:00Z$/, ""), f.n, percent(f.champion.accuracy), percent(f.challenger.accuracy), interval, percent(f.champion.flip_rate), percent(f.challenger.flip_rate), percent(f.agreement)];
+  }));
+  if (rows.length === 0) {
+    fill("groups", paragraph("No outcome yet.", "dim"));
+    return;
+  }
+  const names = [champion ?? "champion", challenger.name];
+  fill("groups", table("Accuracy and its lead in points with its 95 % interval; for diagnosis only", ["Part", "", "Decisions", `${names[0]} right`, `${names[1]} right`, "Lead", `${names[0]} flips`, `${names[1]} flips`, "Agreement"], rows, [2, 3, 4, 5, 6, 7, 8]));
 }
 
 function showRecent(summary) {
@@ -95,9 +123,9 @@ function showRecent(summary) {
     const what = record.kind === "decision" ? `${record.decision} ${record.probabilities.map((p) => p.toFixed(2)).join("/")}${record.late ? " (late)" : ""}`
       : record.kind === "outcome" ? (record.void ? `none: ${record.void}` : `${record.label} ${percent(record.return, 2)}`)
       : `${record.event} ${record.text ?? ""}`;
-    return [minute(record.decision_time ?? record.at), record.kind, record.instrument ?? "", record.arm ?? "", element("td", { class: "wrap" }, what)];
+    return [minute(record.decision_time ?? record.at), element("td", { class: "wrap" }, what), record.arm ?? "", record.instrument ?? "", record.kind];
   });
-  fill("recent", table("Newest first; times in UTC; probabilities of BUY/SELL/HOLD", ["Time", "Record", "Instrument", "Arm", "What"], rows));
+  fill("recent", table("Newest first; times in UTC; probabilities of BUY/SELL/HOLD", ["Time", "What", "Arm", "Instrument", "Record"], rows));
 }
 
 function showPromotions(summary) {
@@ -122,6 +150,7 @@ function show(summary) {
   fill("sequence", sequenceChart(first, room("sequence")) ?? paragraph("No block is over yet.", "dim"));
   fill("calibration", calibrationChart(first?.calibration, [summary.verdict.champion ?? "champion", first?.name ?? ""], room("calibration")) ?? paragraph("No outcome yet.", "dim"));
   showDiagnostics(first, summary.verdict.champion);
+  showGroups(first, summary.verdict.champion);
   fill("latency", latencyChart(summary.latency, room("latency")) ?? paragraph("Nothing decided since the start.", "dim"));
   showRecent(summary);
   showPromotions(summary);
@@ -154,4 +183,6 @@ if (!new URLSearchParams(location.search).has("still")) {
   const events = new EventSource("/v1/events");
   for (const kind of ["decision", "outcome", "event"]) events.addEventListener(kind, soon);
   events.onerror = soon;
+  // A source or a disk that fails writes no record.
+  setInterval(() => { if (!document.hidden) soon(); }, 15000);
 }
