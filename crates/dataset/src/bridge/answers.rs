@@ -12,9 +12,8 @@ use minijinja::{Value, context};
 
 use super::evidence::{CERTAINTY_WEIGHTS, Evidence, tenth_percent};
 use super::key::Key;
-use super::words::{CALCULATION, Class, Part, READING, SCENARIO, Words};
+use super::words::{CALCULATION, Class, Part, READING, SCENARIO, Stance, Words};
 use super::{BridgeSettings, Direction, Reasoning, Side, Verdict};
-use crate::templates::When;
 use crate::{DatasetError, Fact, Facts, claims, seed};
 
 /// Features told in a reading, at most.
@@ -91,7 +90,7 @@ impl Writer<'_> {
                 loss => points(cases.loss),
                 payoff => format!("{:.2}", cases.payoff),
                 break_even => percent(cases.break_even),
-                p_value => cases.p_value.map(|p| format!("{p:.2}")),
+                p_value => cases.p_value.map(p_value),
             }
         });
         context! {
@@ -179,7 +178,7 @@ impl Writer<'_> {
             plain("payoff", format!("{:.2}", cases.payoff));
             plain("break_even", percent(cases.break_even));
             if let Some(p_value) = cases.p_value {
-                plain("p_value", format!("{p_value:.2}"));
+                plain("p_value", self::p_value(p_value));
             }
             let kelly = tenth_percent(stats::kelly::fraction(cases.bound, cases.payoff));
             plain("kelly", percent(kelly));
@@ -299,7 +298,8 @@ impl Writer<'_> {
         // The other verdict on the same facts is argued in other words.
         let name = format!("{}:{verdict}", shown.id);
         let order = self.pick(&answers.orders, &name, "order");
-        let (mut agreeing, mut opposing) = (0, 0);
+        let (mut agreeing, mut opposing, mut turns) = (0, 0, 0);
+        let mut side = None;
         let mut sentences = Vec::new();
         for part in order {
             let Some(for_it) = speaks(*part, shown) else {
@@ -308,7 +308,11 @@ impl Writer<'_> {
             let Some(clauses) = answers.clauses.get(part) else {
                 continue;
             };
-            let agrees = for_it == (verdict == Verdict::Approve);
+            if for_it == (verdict == Verdict::Approve) {
+                agreeing += 1;
+            } else {
+                opposing += 1;
+            }
             let phrases = if for_it {
                 &clauses.for_it
             } else {
@@ -316,27 +320,33 @@ impl Writer<'_> {
             };
             let phrase = self.pick(phrases, &name, &format!("{part:?}"));
             let phrase = self.words.phrase(phrase, &facts)?;
-            if agrees {
-                agreeing += 1;
-                sentences.push(format!("{}.", capital(&phrase)));
-                continue;
-            }
-            // Nothing turns from nothing, and no two turns in an answer are alike.
-            let turn = if sentences.is_empty() {
-                ""
-            } else {
+            // Words that turn stand where the side changes, and no two in an answer are alike.
+            let turned = side.is_some_and(|before| before != for_it);
+            side = Some(for_it);
+            if turned {
                 let first = seed::hash(self.settings.seed, "turn", &name) as usize;
-                answers.turns[(first % answers.turns.len() + opposing) % answers.turns.len()]
-                    .as_str()
-            };
-            opposing += 1;
-            sentences.push(format!("{}.", capital(&format!("{turn}{phrase}"))));
+                let turn =
+                    &answers.turns[(first % answers.turns.len() + turns) % answers.turns.len()];
+                turns += 1;
+                sentences.push(format!("{}.", capital(&format!("{turn}{phrase}"))));
+            } else {
+                sentences.push(format!("{}.", capital(&phrase)));
+            }
         }
-        let when = when(agreeing, opposing);
+        let when = match (agreeing, opposing) {
+            (0, _) => Stance::Against,
+            (_, 0) => Stance::Support,
+            _ => Stance::Mixed,
+        };
         let opening = self
             .words
             .phrase(self.opening(class, when, &name), &facts)?;
-        let closing = self.pick(&class.closings, &name, "closing");
+        let closings = if verdict == Verdict::Approve && shown.evidence.size == 0.0 {
+            &class.unstaked
+        } else {
+            &class.closings
+        };
+        let closing = self.pick(closings, &name, "closing");
         let closing = self.words.phrase(closing, &facts)?;
         let reasons = sentences.join(" ");
         Ok(match self.settings.reasoning {
@@ -370,19 +380,20 @@ impl Writer<'_> {
         let (mut leaning, plain): (Vec<_>, Vec<_>) = features
             .into_iter()
             .partition(|feature| feature.leans.is_some());
-        let side = match direction {
-            Direction::Bullish => Some(Side::Buy.as_str()),
-            Direction::Bearish => Some(Side::Sell.as_str()),
-            Direction::Neutral => None,
+        let count = |side: Side| {
+            let of_side = leaning.iter().filter(|f| f.leans == Some(side.as_str()));
+            of_side.count()
         };
-        let with = leaning
-            .iter()
-            .filter(|f| side.is_none() || f.leans == side)
-            .count();
-        let (agreeing, opposing) = match side {
-            Some(_) => (with, leaning.len() - with),
-            // Leans speak against a standstill, on both sides they cancel.
-            None => (plain.len().min(1), usize::from(!leaning.is_empty())),
+        let (up, down) = (count(Side::Buy), count(Side::Sell));
+        let when = match direction {
+            Direction::Bullish => directed(up, down),
+            Direction::Bearish => directed(down, up),
+            Direction::Neutral => match (up, down) {
+                (0, 0) => Stance::Support,
+                (0, _) | (_, 0) => Stance::Against,
+                _ if up == down => Stance::Even,
+                _ => Stance::Mixed,
+            },
         };
         let start = seed::hash(self.settings.seed, "told", shown.id) as usize;
         if !leaning.is_empty() {
@@ -413,7 +424,6 @@ impl Writer<'_> {
             let told = self.words.phrase(phrase, &feature.value())?;
             sentences.push(format!("{}.", capital(&told)));
         }
-        let when = when(agreeing, opposing);
         let opening = self
             .words
             .phrase(self.opening(class, when, shown.id), &facts)?;
@@ -425,7 +435,7 @@ impl Writer<'_> {
         ))
     }
 
-    fn opening<'w>(&self, class: &'w Class, when: When, name: &str) -> &'w str {
+    fn opening<'w>(&self, class: &'w Class, when: Stance, name: &str) -> &'w str {
         let fitting: Vec<&str> = class
             .openings
             .iter()
@@ -442,11 +452,14 @@ impl Writer<'_> {
     }
 }
 
-fn when(agreeing: usize, opposing: usize) -> When {
-    match (agreeing, opposing) {
-        (0, _) => When::Against,
-        (_, 0) => When::Support,
-        _ => When::Mixed,
+/// Returns how leans with and against a direction stand to it.
+fn directed(with: usize, against: usize) -> Stance {
+    match (with, against) {
+        (0, 0) => Stance::Silent,
+        (_, 0) => Stance::Support,
+        _ if with > against => Stance::Mixed,
+        _ if with == against => Stance::Even,
+        _ => Stance::Against,
     }
 }
 
@@ -494,6 +507,15 @@ pub(crate) fn check_numbers(id: &str, prompt: &str, answer: &str) -> Result<(), 
             id: id.to_owned(),
             number: number.to_owned(),
         }),
+    }
+}
+
+/// Returns a p-value as text; it is never 0.
+fn p_value(value: f64) -> String {
+    if value < 0.01 {
+        "below 0.01".to_owned()
+    } else {
+        format!("{value:.2}")
     }
 }
 

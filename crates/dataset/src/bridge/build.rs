@@ -25,8 +25,12 @@ use super::{About, BridgeExample, BridgePair, BridgeSettings, Direction, Kind, U
 use crate::ensemble::{Ensemble, EnsembleSettings};
 use crate::{DatasetError, Facts, Message, Split, seed};
 
-/// Rows of each pair whose outcomes feed the calibration.
+/// Rows of each pair whose outcomes feed the calibration, at least.
 const SAMPLED_PER_PAIR: usize = 240;
+/// Rows of all pairs together that do: few pairs give more each.
+const SAMPLED: usize = 12_000;
+/// A share of right signals beyond which a leak is more likely than an edge.
+const TOO_GOOD: f64 = 0.75;
 /// Pairs worked on between two reports of progress.
 const PAIRS_AT_ONCE: usize = 4;
 
@@ -108,6 +112,7 @@ pub fn build(
         };
     report(progress, BridgeStage::Reading, 0, 1)?;
     let tables = source.tables(settings)?;
+    refuse_unknown_costs(&tables, settings)?;
     let predicted = super::upstream::signals(&source, &tables, settings, ensemble, progress)?;
 
     let pairs = tables.len();
@@ -119,7 +124,10 @@ pub fn build(
         let last = (first + PAIRS_AT_ONCE).min(pairs);
         let found: Vec<Vec<Sampled>> = (first..last)
             .into_par_iter()
-            .map(|pair| sampled(pair, &tables[pair], &predicted.signals[pair], settings))
+            .map(|pair| {
+                let signals = &predicted.signals[pair];
+                sampled((pair, pairs), &tables[pair], signals, settings)
+            })
             .collect();
         sample.extend(found.into_iter().flatten());
     }
@@ -171,17 +179,35 @@ pub fn build(
     }
     preferences.sort_by_cached_key(|pair| order(&pair.about));
     if examples.is_empty() && preferences.is_empty() {
+        let first = inputs.history.start();
         return Err(DatasetError::Bridge {
             path: directory.to_owned(),
             message: format!(
-                "gave no example: expected rows with a past of {} rows, an out-of-fold signal and \
-                 a calibration before them",
-                settings.past_rows
+                "gave no example: expected training rows with a past of {} rows (the longest pair \
+                 has {} rows), an out-of-fold signal and a calibration before them ({}); give it a \
+                 longer history, or lower `bridge.past_rows`",
+                settings.past_rows,
+                inputs
+                    .tables
+                    .iter()
+                    .map(|table| table.parts[0])
+                    .max()
+                    .unwrap_or(0),
+                match first {
+                    Some(first) => format!("the first at {}", Timestamp(first)),
+                    None => format!("none from {} outcomes", inputs.history.sampled),
+                }
             ),
         });
     }
-    refuse_one_verdict(directory, &examples)?;
-    let sheet = BridgeSheet::new(
+    let scenarios = examples.get(&Kind::Scenario).map_or(&[][..], Vec::as_slice);
+    refuse_one_verdict(directory, "scenarios", scenarios.iter().map(|e| &e.about))?;
+    refuse_one_verdict(
+        directory,
+        "preferences",
+        preferences.iter().map(|p| &p.about),
+    )?;
+    let mut sheet = BridgeSheet::new(
         &inputs.source,
         settings,
         ensemble,
@@ -192,6 +218,10 @@ pub fn build(
         &held_out,
         counts,
     );
+    sheet.notes.extend(too_good(
+        predicted.ensemble.as_ref(),
+        examples.get(&Kind::Scenario).map_or(&[][..], Vec::as_slice),
+    ));
     Ok(Bridge {
         settings: settings.clone(),
         examples,
@@ -203,33 +233,73 @@ pub fn build(
     })
 }
 
-/// Refuses scenarios that all have the same verdict: there is nothing to tell apart.
-fn refuse_one_verdict(
+/// Refuses examples that all have the same verdict: there is nothing to tell apart.
+fn refuse_one_verdict<'a>(
     directory: &Path,
-    examples: &BTreeMap<Kind, Vec<BridgeExample>>,
+    what: &str,
+    examples: impl Iterator<Item = &'a About>,
 ) -> Result<(), DatasetError> {
-    let scenarios = examples.get(&Kind::Scenario).map_or(&[][..], Vec::as_slice);
+    let labels: Vec<&str> = examples
+        .filter_map(|about| about.label.as_deref())
+        .collect();
     for verdict in Verdict::ALL {
-        let is =
-            |example: &&BridgeExample| example.about.label.as_deref() == Some(verdict.as_str());
-        if !scenarios.is_empty() && !scenarios.iter().any(|example| is(&example)) {
-            let message = format!(
-                "{verdict} never occurs in its {} scenarios: expected some signals to pay after \
-                 costs and some not to; look at `bridge.cost`, `bridge.costs` and the target's unit",
-                scenarios.len()
-            );
-            return Err(DatasetError::Bridge {
-                path: directory.to_owned(),
-                message,
-            });
+        if labels.is_empty() || labels.contains(&verdict.as_str()) {
+            continue;
         }
+        let message = format!(
+            "{verdict} never occurs in its {} {what}: expected some signals to pay after costs and \
+             some not to; look at `bridge.cost`, `bridge.costs` and the target's unit",
+            labels.len()
+        );
+        return Err(DatasetError::Bridge {
+            path: directory.to_owned(),
+            message,
+        });
     }
     Ok(())
 }
 
+/// Returns a note where signals are right more often than any market allows.
+fn too_good(ensemble: Option<&Ensemble>, scenarios: &[BridgeExample]) -> Option<String> {
+    let accuracy = ensemble.map(|ensemble| ensemble.report.overall.ensemble.accuracy);
+    let paid = scenarios
+        .iter()
+        .filter(|example| example.about.label.as_deref() == Some(Verdict::Approve.as_str()));
+    let paid = paid.count() as f64 / scenarios.len().max(1) as f64;
+    let (what, share) = match accuracy {
+        Some(accuracy) if accuracy > TOO_GOOD => ("the ensemble is right out-of-fold", accuracy),
+        _ if paid > TOO_GOOD => ("signals pay after costs", paid),
+        _ => return None,
+    };
+    Some(format!(
+        "{what} {:.0} % of the time, which no known market allows: look for the outcome, or a value \
+         from after the decision, among the columns",
+        share * 100.0
+    ))
+}
+
+/// Refuses costs of instruments that are not there.
+fn refuse_unknown_costs(tables: &[Table], settings: &BridgeSettings) -> Result<(), DatasetError> {
+    let known = |name: &String| {
+        let mut tables = tables.iter();
+        tables.any(|table| table.instrument.as_str() == name)
+    };
+    match settings.costs.keys().find(|name| !known(name)) {
+        None => Ok(()),
+        Some(name) => {
+            let there: Vec<&str> = tables.iter().map(|t| t.instrument.as_str()).collect();
+            Err(DatasetError::Setting {
+                name: "bridge.costs",
+                value: name.clone(),
+                expected: format!("instruments of the package: {}", there.join(", ")),
+            })
+        }
+    }
+}
+
 /// Gathers the evidence of evenly spaced rows of a pair.
 pub(crate) fn sampled(
-    pair: usize,
+    (pair, pairs): (usize, usize),
     table: &Table,
     signals: &[Option<Signal>],
     settings: &BridgeSettings,
@@ -238,7 +308,8 @@ pub(crate) fn sampled(
     let cost = settings.cost_of(table.instrument.as_str());
     let columns = table.shown.len();
     let candidates = candidates(table, signals, 0..table.decided.len(), settings);
-    let step = (candidates.len() / SAMPLED_PER_PAIR).max(1);
+    let wanted = SAMPLED_PER_PAIR.max(SAMPLED / pairs.max(1));
+    let step = (candidates.len() / wanted).max(1);
     candidates
         .into_iter()
         .step_by(step)

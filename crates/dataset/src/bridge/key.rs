@@ -107,6 +107,9 @@ pub(crate) fn choose(
     Ok(keys)
 }
 
+/// Columns left out that a note names.
+const TOLD: usize = 8;
+
 /// Returns the names of the feature columns: numbers that are neither time, targets nor the
 /// upstream model's.
 pub(crate) fn features(reader: &WideReader, settings: &BridgeSettings) -> Vec<String> {
@@ -124,6 +127,32 @@ pub(crate) fn features(reader: &WideReader, settings: &BridgeSettings) -> Vec<St
         })
         .map(|(_, column)| column.name.clone())
         .collect()
+}
+
+/// Returns a note on the columns that are no features although their names do not say `target`.
+pub(crate) fn left_out(reader: &WideReader) -> Option<String> {
+    let time = reader.time_column();
+    let columns = reader.columns().iter().enumerate();
+    let reasons: Vec<String> = columns
+        .filter(|(place, column)| Some(*place) != time && !column.name.starts_with("target_"))
+        .filter_map(|(_, column)| {
+            if let Some(start) = named_like_an_outcome(&column.name) {
+                return Some(format!(
+                    "`{}` (named like an outcome: {start})",
+                    column.name
+                ));
+            }
+            let number = column.column_type.is_number();
+            (!number).then(|| format!("`{}` (no column of numbers)", column.name))
+        })
+        .collect();
+    let more = reasons.len().saturating_sub(TOLD);
+    let told = reasons[..reasons.len() - more].join(", ");
+    match (reasons.is_empty(), more) {
+        (true, _) => None,
+        (_, 0) => Some(format!("columns left out: {told}")),
+        _ => Some(format!("columns left out: {told} and {more} more")),
+    }
 }
 
 fn is_number(reader: &WideReader, name: &str) -> bool {

@@ -57,7 +57,10 @@ impl NullWorlds for Bridge {
         let sample: Vec<Vec<Sampled>> = tables
             .par_iter()
             .enumerate()
-            .map(|(pair, table)| sampled(pair, table, &inputs.signals[pair], &self.settings))
+            .map(|(pair, table)| {
+                let place = (pair, tables.len());
+                sampled(place, table, &inputs.signals[pair], &self.settings)
+            })
             .collect();
         let history = History::new(sample.into_iter().flatten().collect())?;
         let work = inputs.work_with(&history);

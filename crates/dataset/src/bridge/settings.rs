@@ -189,11 +189,11 @@ impl BridgeSettings {
                 return refuse(name, value.to_string(), &format!("{least} to {most}"));
             }
         }
-        let costs = self.costs.values().chain([&self.cost]);
-        for cost in costs {
+        let costs = self.costs.values().map(|cost| ("bridge.costs", cost));
+        for (name, cost) in costs.chain([("bridge.cost", &self.cost)]) {
             if !(0.0..0.1).contains(cost) {
-                let expected = "a fraction of the position from 0 to 0.1, such as 0.0001";
-                return refuse("bridge.cost", cost.to_string(), expected);
+                let expected = "a fraction of the position of 0 or more, below 0.1, such as 0.0001";
+                return refuse(name, cost.to_string(), expected);
             }
         }
         let fractions = [
@@ -250,7 +250,7 @@ mod tests {
             refused(|s| {
                 s.costs.insert("EUR/USD".to_owned(), -1.0);
             }),
-            "bridge.cost"
+            "bridge.costs"
         );
         assert_eq!(refused(|s| s.analogues = 1), "bridge.analogues");
         assert_eq!(refused(|s| s.bound_level = 1.0), "bridge.bound_level");

@@ -12,6 +12,9 @@ use super::key::{self, Key};
 use super::{BridgeSettings, SignalSource, Stamp};
 use crate::DatasetError;
 
+/// Pieces of a table whose timeframe is looked at, and the fewest stamps of one.
+const PIECES: usize = 16;
+const FEWEST_STAMPS: usize = 64;
 /// Faults of a package that are named in an error, at most.
 const NAMED_FAULTS: usize = 5;
 
@@ -86,6 +89,7 @@ impl Source {
         }
         let keys = key::choose(first, settings)?;
         let mut notes = Vec::new();
+        notes.extend(key::left_out(first));
         let by_columns = by_columns(first, settings, &mut notes)?;
         let timeframe = timeframe(&package, first, settings)?;
         Ok(Self {
@@ -122,7 +126,14 @@ impl Source {
             for group in 0..reader.groups() {
                 decided.extend(reader.times(group)?.iter().map(|time| time + shift));
             }
-            if let Some(found) = most_frequent(&decided).filter(|found| *found != span) {
+            // Piece by piece, so that a file of two timeframes is seen too.
+            let piece = decided.len().div_ceil(PIECES).max(FEWEST_STAMPS);
+            let odd = decided
+                .chunks(piece)
+                .filter(|stamps| stamps.len() >= FEWEST_STAMPS.min(decided.len()))
+                .filter_map(most_frequent)
+                .find(|found| *found != span);
+            if let Some(found) = odd {
                 let message = format!(
                     "has a bar every {} minutes where the package has one every {}: expected one \
                      timeframe for all pairs; leave this one out or make it again",
@@ -408,7 +419,15 @@ fn target(reader: &WideReader, horizon: usize) -> Result<(Vec<f32>, u64), Datase
         );
         return Err(fault(reader.path(), message));
     }
-    column(reader, &name)
+    let (values, infinite) = column(reader, &name)?;
+    if let Some(row) = values.iter().position(|value| *value <= -1.0) {
+        let message = format!(
+            "column `{name}`, row {row}: {}, expected a relative change above -1 (0.01 is 1 %)",
+            values[row]
+        );
+        return Err(fault(reader.path(), message));
+    }
+    Ok((values, infinite))
 }
 
 /// Reads a column; infinities become NaN and are counted.
@@ -443,6 +462,19 @@ fn upstream(
         let message = format!(
             "column `{}`, row {row}: {}, expected a confidence from 0 to 1",
             settings.confidence_column, confidence[row]
+        );
+        return Err(fault(reader.path(), message));
+    }
+    // Classes beyond two sides have no meaning that could be guessed.
+    let whole = prediction.iter().all(|v| v.is_nan() || v.fract() == 0.0);
+    if let Some(row) = prediction
+        .iter()
+        .position(|value| whole && value.abs() > 1.0)
+    {
+        let message = format!(
+            "column `{}`, row {row}: class {}, expected 0 and 1 (SELL, BUY), -1 to 1, or a \
+             predicted return",
+            settings.prediction_column, prediction[row]
         );
         return Err(fault(reader.path(), message));
     }

@@ -122,6 +122,12 @@ fn bridge(directory: &Path, list: &mut List) -> Result<(), DatasetError> {
         let found = list.counts.get(kind.file()).copied().unwrap_or(0);
         list.at_least(kind.file(), found, per_pair * sheet.pairs);
     }
+    if settings.held_out_per_pair > 0 {
+        for name in ["validation.jsonl", "test.jsonl"] {
+            let found = list.counts.get(name).copied().unwrap_or(0);
+            list.at_least(name, found, 1);
+        }
+    }
     if settings.formulas > 0 {
         let found = list.counts.get(FORMULAS).copied().unwrap_or(0);
         list.at_least(FORMULAS, found, settings.formulas);

@@ -6,7 +6,6 @@ use minijinja::{AutoEscape, Environment, UndefinedBehavior, Value};
 use serde::Deserialize;
 
 use crate::DatasetError;
-use crate::templates::When;
 
 /// The built-in file.
 const BUILT_IN: &str = include_str!("../../templates/forex-bridge.toml");
@@ -37,11 +36,43 @@ pub(crate) struct Clauses {
     pub(crate) against: Vec<String>,
 }
 
+/// How the evidence told stands to what an answer states.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Stance {
+    /// All of it agrees; of a flat reading: there is none.
+    Support,
+    /// More of it agrees than not; of a flat reading: both sides, unevenly.
+    Mixed,
+    /// As much agrees as does not.
+    Even,
+    /// More of it disagrees, or all; of a flat reading: one side alone.
+    Against,
+    /// There is none.
+    Silent,
+}
+
+/// The stances that a verdict's openings are written for, a direction's, and a flat reading's.
+const JUDGED: [Stance; 3] = [Stance::Support, Stance::Mixed, Stance::Against];
+const DIRECTED: [Stance; 5] = [
+    Stance::Support,
+    Stance::Mixed,
+    Stance::Even,
+    Stance::Against,
+    Stance::Silent,
+];
+const FLAT: [Stance; 4] = [
+    Stance::Support,
+    Stance::Mixed,
+    Stance::Even,
+    Stance::Against,
+];
+
 /// An opening and the evidence it is written for.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Opening {
-    pub(crate) when: When,
+    pub(crate) when: Stance,
     pub(crate) text: String,
 }
 
@@ -51,6 +82,9 @@ pub(crate) struct Opening {
 pub(crate) struct Class {
     pub(crate) openings: Vec<Opening>,
     pub(crate) closings: Vec<String>,
+    /// Closings of a trade that is approved although the evidence stakes nothing on it.
+    #[serde(default)]
+    pub(crate) unstaked: Vec<String>,
 }
 
 /// How features are told in a reading.
@@ -98,7 +132,8 @@ impl Answers {
         ];
         let of_classes = classes.into_iter().flat_map(|class| {
             let openings = class.openings.iter().map(|opening| opening.text.as_str());
-            openings.chain(class.closings.iter().map(String::as_str))
+            let closings = class.closings.iter().chain(&class.unstaked);
+            openings.chain(closings.map(String::as_str))
         });
         let of_clauses = self
             .clauses
@@ -188,25 +223,29 @@ impl Words {
                 .map_err(|error| refuse(format!("`{phrase}`: {error:#}")))?;
         }
         let classes = [
-            ("approve", &answers.approve),
-            ("veto", &answers.veto),
-            ("bullish", &answers.bullish),
-            ("bearish", &answers.bearish),
-            ("neutral", &answers.neutral),
+            ("approve", &answers.approve, &JUDGED[..]),
+            ("veto", &answers.veto, &JUDGED),
+            ("bullish", &answers.bullish, &DIRECTED),
+            ("bearish", &answers.bearish, &DIRECTED),
+            ("neutral", &answers.neutral, &FLAT),
         ];
-        for (name, class) in classes {
-            for (what, count) in [
+        for (name, class, stances) in classes {
+            let mut counts = vec![
                 ("openings", class.openings.len()),
                 ("closings", class.closings.len()),
-            ] {
+            ];
+            if name == "approve" {
+                counts.push(("unstaked", class.unstaked.len()));
+            }
+            for (what, count) in counts {
                 if count < FEWEST {
                     return Err(refuse(format!(
                         "`answers.{name}.{what}` has {count}, expected at least {FEWEST}"
                     )));
                 }
             }
-            for when in [When::Support, When::Mixed, When::Against] {
-                if !class.openings.iter().any(|opening| opening.when == when) {
+            for when in stances {
+                if !class.openings.iter().any(|opening| opening.when == *when) {
                     return Err(refuse(format!(
                         "`answers.{name}.openings` has none for `{when:?}`"
                     )));

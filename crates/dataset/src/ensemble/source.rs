@@ -125,9 +125,10 @@ const OUTCOME_NAMES: [&str; 3] = ["y", "class", "signal_correct"];
 /// Returns what makes a column's name that of an outcome, if anything does.
 pub fn named_like_an_outcome(name: &str) -> Option<&'static str> {
     let name = name.to_lowercase();
+    // A futures contract is not the future.
     let starts = OUTCOME_STARTS
         .iter()
-        .find(|start| name.starts_with(**start));
+        .find(|start| name.starts_with(**start) && !name.starts_with("futures"));
     let whole = || OUTCOME_NAMES.iter().find(|whole| name == **whole);
     starts.or_else(whole).copied()
 }
