@@ -11,6 +11,7 @@ use serde_json::json;
 use crate::arguments::Global;
 use crate::flow;
 use crate::flow::bridge::{self, Origin};
+use crate::flow::dataset_page::Counting;
 use crate::flow::examples::{self, Auditing, Built, WorldName};
 use crate::output::Printed;
 use crate::settings::Settings;
@@ -30,6 +31,7 @@ Writes:
   datasheet.md, datasheet.json   counts, effective sizes, class mix, spans
   templates/                     the templates used
   audit.json, audit.html         what the leak audit tried and found
+  page.html                      classes over time, spans, drift, lengths, examples to read
   manifest.json                  settings and sha256 of inputs and outputs
   world.json, candles/           with --world: the truth, and the candles made
 
@@ -54,6 +56,9 @@ pub(crate) struct Typed {
     /// Leave the leak audit out; the data set then says that it was skipped
     #[arg(long)]
     no_audit: bool,
+    /// Base model whose tokens the page counts; characters without it
+    #[arg(long, value_name = "SOURCE")]
+    base: Option<String>,
     /// Where the candles come from.
     #[command(flatten)]
     input: Input,
@@ -113,8 +118,9 @@ impl Input {
 /// On faulty candles or settings, too few bars for a class, or on Ctrl-C.
 pub(crate) fn run(typed: &Typed, global: &Global) -> anyhow::Result<Printed> {
     let settings = Settings::resolve(global, &typed.input.flags())?;
+    let counting = Counting::open(typed.base.as_deref(), &settings.model)?;
     if let Some(origin) = bridge_origin(typed, &settings) {
-        return run_bridge(typed, &settings, &origin);
+        return run_bridge(typed, &settings, &origin, &counting);
     }
     refuse_unfit(&typed.out)?;
     let auditing = if typed.no_audit {
@@ -129,8 +135,10 @@ pub(crate) fn run(typed: &Typed, global: &Global) -> anyhow::Result<Printed> {
         world,
         audit,
     } = &built;
+    let (_, page) = counting.write(&typed.out)?;
     let data = json!({
         "directory": typed.out,
+        "page": page,
         "datasheet": dataset.datasheet,
         "world": world,
         "notes": notes,
@@ -138,7 +146,8 @@ pub(crate) fn run(typed: &Typed, global: &Global) -> anyhow::Result<Printed> {
     });
     let mut text = summary(&dataset.datasheet);
     let _ = writeln!(text, "{}", flow::audit::line(audit.as_ref()));
-    let _ = write!(text, "written to {}", typed.out.display());
+    let _ = writeln!(text, "written to {}", typed.out.display());
+    let _ = write!(text, "page: {}", page.display());
     Ok(Printed::new(data, text))
 }
 
@@ -154,7 +163,12 @@ fn bridge_origin(typed: &Typed, settings: &Settings) -> Option<Origin> {
     settings.data.directory.clone().map(Origin::Candles)
 }
 
-fn run_bridge(typed: &Typed, settings: &Settings, origin: &Origin) -> anyhow::Result<Printed> {
+fn run_bridge(
+    typed: &Typed,
+    settings: &Settings,
+    origin: &Origin,
+    counting: &Counting,
+) -> anyhow::Result<Printed> {
     files::check_directory(&typed.out)?;
     if let Some(parent) = typed.out.parent() {
         files::check_directory(parent)?;
@@ -165,14 +179,17 @@ fn run_bridge(typed: &Typed, settings: &Settings, origin: &Origin) -> anyhow::Re
         Auditing::Made
     };
     let written = bridge::build(settings, origin, &typed.out, auditing)?;
+    let (_, page) = counting.write(&typed.out)?;
     let text = format!(
-        "{}{}\nwritten to {}",
+        "{}{}\nwritten to {}\npage: {}",
         bridge_summary(&written.sheet),
         flow::audit::line(written.audit.as_ref()),
-        typed.out.display()
+        typed.out.display(),
+        page.display()
     );
     let data = json!({
         "directory": typed.out,
+        "page": page,
         "audit": written.audit,
         "datasheet": written.sheet,
         "files": written.manifest.files,

@@ -12,6 +12,7 @@ pub(crate) mod compare;
 pub(crate) mod corpus;
 pub(crate) mod cost;
 pub(crate) mod data;
+pub(crate) mod dataset_page;
 pub(crate) mod estimate;
 pub(crate) mod estimate_text;
 pub(crate) mod evaluation;

@@ -171,6 +171,25 @@ impl Text {
         encode_conversation(&self.tokenizer, &self.template, messages, id, max_tokens)
     }
 
+    /// Returns the tokens of a conversation, the chat template around it; of one that the template
+    /// or the tokenizer would change, which cannot be trained on, those of its texts.
+    ///
+    /// # Errors
+    /// When the tokenizer cannot write it.
+    pub(crate) fn length(&self, turns: &[dataset::Message]) -> Result<usize, TextError> {
+        let messages: Vec<ChatMessage> = turns
+            .iter()
+            .map(|turn| ChatMessage::new(&turn.role, &turn.content))
+            .collect();
+        if let Ok(encoded) = self.encode(&messages, "", usize::MAX) {
+            return Ok(encoded.tokens.len());
+        }
+        let texts = turns
+            .iter()
+            .map(|turn| self.tokenizer.encode_plain(&turn.content));
+        texts.map(|tokens| tokens.map(|tokens| tokens.len())).sum()
+    }
+
     /// Encodes the prompts of examples, ready for an answer.
     ///
     /// # Errors

@@ -9,6 +9,7 @@ mod answers;
 mod audit;
 mod bad_input;
 mod bridge;
+mod dataset_page;
 mod estimate;
 mod evaluate_log;
 mod export;

@@ -26,6 +26,8 @@ const LARGE: f64 = 0.25;
 const BINS: usize = 10;
 /// The share of the training lines in which a fact must be a number to be taken for one.
 const NUMERIC: f64 = 0.5;
+/// A larger index is drawn here: one price level must not squeeze all else into a corner.
+const FURTHEST: f64 = 1.0;
 /// Features drawn; the table has all.
 const DRAWN: usize = 20;
 /// Facts of a bridge's scenario that its prompt shows besides the columns named in its datasheet.
@@ -42,7 +44,7 @@ const SCENARIO: [(&str, &str); 7] = [
 /// The drift of all features, the largest first.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Drift {
-    /// Training lines compared, and how many independent ones they are worth.
+    /// Training lines compared, and their effective number: the sum of their uniqueness.
     pub train: (usize, f64),
     /// Test lines compared, likewise.
     pub test: (usize, f64),
@@ -65,7 +67,7 @@ pub struct Feature {
     pub medians: Option<[f64; 2]>,
     /// The population stability index; none where a part has nothing to compare.
     pub index: Option<f64>,
-    /// What the index stays below by chance, 95 times in 100, for as many independent lines.
+    /// What the index stays below by chance, 95 times in 100, for as many effective lines.
     pub by_chance: f64,
     /// The Kolmogorov-Smirnov distance of numbers.
     pub distance: Option<f64>,
@@ -220,7 +222,7 @@ pub(super) fn section(drift: &Drift) -> String {
         .take(DRAWN)
         .map(|feature| whiskers::Row {
             name: feature.title.clone(),
-            value: feature.index.unwrap_or(f64::NAN),
+            value: feature.index.unwrap_or(f64::NAN).min(FURTHEST),
             interval: None,
             emphasised: feature.verdict == "large",
         })
@@ -237,10 +239,10 @@ pub(super) fn section(drift: &Drift) -> String {
             title,
             description: "A dot for each feature shown in the prompt, the largest index first; lines at 0.1 and 0.25.",
         };
-        whiskers::draw(label, width, &rows, &marks, &plain, 2)
+        whiskers::draw(label, width, &rows, &marks, &capped, 2)
     });
     let reading = format!(
-        "{} training and {} test lines, worth {} and {} independent ones. Tenths of the training values are counted again in the test part; below 0.1 little moved, above 0.25 much did.{}",
+        "{} training and {} test lines, of effective numbers {} and {} (what overlaps within an instrument counts once; instruments that move together still count as several). Tenths of the training values are counted again in the test part; below 0.1 little moved, above 0.25 much did.{}",
         count(drift.train.0),
         count(drift.test.0),
         plain(drift.train.1, 0),
@@ -252,6 +254,15 @@ pub(super) fn section(drift: &Drift) -> String {
         }
     );
     figure(title, &reading, "", &body) + &table(drift)
+}
+
+/// Writes an index; those at the end of the axis may be larger.
+fn capped(value: f64, decimals: usize) -> String {
+    if value >= FURTHEST {
+        format!("{}+", plain(FURTHEST, 0))
+    } else {
+        plain(value, decimals)
+    }
 }
 
 fn table(drift: &Drift) -> String {

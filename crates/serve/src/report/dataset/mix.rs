@@ -174,7 +174,7 @@ fn one(place: usize, mix: &Mix) -> String {
         .map(|(class, name)| (name.as_str(), style(class)))
         .collect();
     let reading = format!(
-        "Each column is all of a {} at the decision, whichever part it is in. Where the shares change over time, so does what a model that only knows the shares would say.",
+        "Each column is all that was decided in one {}, whichever part it is in. Where the shares change over time, so does what a model that only knows the shares would say.",
         mix.step
     );
     figure(&title, &reading, "", &(body + &legend(&names))) + &table(mix)

@@ -65,7 +65,7 @@ fn header(page: &Page) -> String {
     for part in &page.parts {
         let _ = write!(
             html,
-            "<div><dt>{}</dt><dd>{}</dd><dd class=\"under\">worth {} independent ones</dd><dd class=\"under\">{} to {}</dd></div>",
+            "<div><dt>{}</dt><dd>{}</dd><dd class=\"under\">effective number {}</dd><dd class=\"under\">{} to {}</dd></div>",
             escape(name(part.part)),
             escape(&count(part.n)),
             escape(&plain(part.effective_n, 0)),
@@ -172,7 +172,7 @@ fn holds(page: &Page) -> String {
         &[
             ("Part", false),
             ("Lines", true),
-            ("Independent", true),
+            ("Effective", true),
             ("Classes", false),
         ],
     );

@@ -146,7 +146,7 @@ pub(super) fn section(spans: &Spans) -> String {
     let mut html = sound(spans);
     let title = "Parts in time";
     let body = draw("spans", title, (from, to)) + &legend(&names());
-    let reading = "From the first decision of a part to the end of its last outcome. Parts never overlap, and all instruments are cut at the same instants.";
+    let reading = "From the first decision of a part to the end of its last outcome.";
     html += &figure(title, reading, "", &body);
     for (place, boundary) in spans.boundaries.iter().enumerate() {
         let title = format!("Between {} and {}", boundary.between.0, boundary.between.1);
