@@ -11,6 +11,7 @@
 //! * [`request`] is one market in one JSON object; [`registry`] holds adapters and their champion.
 //! * [`shadow`] is the service that lets a challenger decide beside the champion, live or on
 //!   history, and the log it keeps.
+//! * [`trials`] keeps count of everything that was ever judged.
 //! * [`verdict`] judges that log: promote, keep or roll back.
 //!
 //! The room does not train and does not run a model: it is handed something that decides.
@@ -26,6 +27,7 @@ pub mod registry;
 pub mod report;
 pub mod request;
 pub mod shadow;
+pub mod trials;
 pub mod verdict;
 
 pub use error::ServeError;

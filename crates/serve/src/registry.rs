@@ -288,7 +288,12 @@ impl Registry {
     ///
     /// # Errors
     /// [`ServeError::Registry`] when there was none, [`ServeError::Io`].
-    pub fn rollback(&self, at: Timestamp, reason: Option<String>) -> Result<Change, ServeError> {
+    pub fn rollback(
+        &self,
+        at: Timestamp,
+        verdict: Option<(serde_json::Value, String)>,
+        reason: Option<String>,
+    ) -> Result<Change, ServeError> {
         let _lock = self.lock()?;
         let mut state = self.state()?.unwrap_or_default();
         let Some(to) = state.before.pop() else {
@@ -297,6 +302,7 @@ impl Registry {
         let from = std::mem::replace(&mut state.champion, to.clone());
         state.challengers.retain(|other| *other != to);
         state.challengers.insert(0, from.clone());
+        let (verdict, verdict_sha256) = verdict.unzip();
         self.change(state, |revision| Change {
             schema: SCHEMA,
             change: ChangeKind::Rollback,
@@ -304,8 +310,8 @@ impl Registry {
             revision,
             from,
             to,
-            verdict: None,
-            verdict_sha256: None,
+            verdict,
+            verdict_sha256,
             reason,
         })
     }
@@ -464,7 +470,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let registry = Registry::new(folder.path());
         assert_eq!(registry.state().unwrap(), None);
-        assert!(registry.rollback(NOW, None).is_err());
+        assert!(registry.rollback(NOW, None, None).is_err());
         registry
             .promote("a", NOW, None, Some("first".to_owned()))
             .unwrap();
@@ -476,7 +482,9 @@ mod tests {
         assert_eq!(state.challengers, ["a", "base"]);
         let error = registry.promote("b", NOW, None, None).unwrap_err();
         assert!(error.to_string().contains("champion already"), "{error}");
-        let back = registry.rollback(NOW, Some("worse".to_owned())).unwrap();
+        let back = registry
+            .rollback(NOW, None, Some("worse".to_owned()))
+            .unwrap();
         assert_eq!((back.from.as_str(), back.to.as_str()), ("b", "a"));
         let state = registry.state().unwrap().unwrap();
         assert_eq!((state.champion.as_str(), state.revision), ("a", 3));

@@ -46,6 +46,8 @@ const NO_GAIN: &str = "its probabilities do not say more than the rate alone";
 Writes into the run directory:
   report.html, report.json   the page and its numbers
   decisions.jsonl            every arm's decisions with probabilities and outcomes
+and appends to trials.jsonl beside the run directory (setting evaluate.ledger) what was tried: the
+best of many trials looks good by luck.
 
 Examples:
   foretune evaluate runs/quickstart
@@ -53,6 +55,7 @@ Examples:
   foretune evaluate runs/quickstart --gate    exit code 5 unless the edge is real
   foretune evaluate runs/quickstart --temperature 0.7 --top-p 0.9 --answer-form decision
   foretune evaluate --log shadow --knowledge-cutoff 2024-06-01
+  foretune evaluate --log shadow --page verdict.html
   foretune evaluate --log shadow --json | jq '{verdict, arm, reasons}'")]
 pub(crate) struct Typed {
     /// Run directory
@@ -66,9 +69,12 @@ pub(crate) struct Typed {
     #[arg(long, value_name = "DIR")]
     log: Option<PathBuf>,
     /// With --log: also score before and after this time, the end of what the base model may have
-    /// read (such as 2024-06-01)
+    /// read (such as 2024-06-01) [default: shadow.knowledge_cutoff]
     #[arg(long, value_name = "TIME", requires = "log")]
     knowledge_cutoff: Option<Timestamp>,
+    /// With --log: write the verdict as a self-contained HTML page
+    #[arg(long, value_name = "FILE", requires = "log")]
+    page: Option<PathBuf>,
     /// Exit with code 5 unless the interval of the edge over the majority class is above zero; with
     /// --log, unless the verdict is to promote
     #[arg(long)]
@@ -130,7 +136,11 @@ impl TypedAnswers {
 /// When the run, its data set or its base model cannot be used, or on Ctrl-C.
 pub(crate) fn run(typed: &Typed, global: &Global) -> anyhow::Result<Printed> {
     let folder = match (&typed.log, &typed.run) {
-        (Some(log), _) => return evaluate_log::run(log, typed.knowledge_cutoff, typed.gate),
+        (Some(log), _) => {
+            let settings = Settings::resolve(global, &[])?;
+            let cutoff = typed.knowledge_cutoff.or(settings.shadow.knowledge_cutoff);
+            return evaluate_log::run(log, cutoff, typed.gate, typed.page.as_deref());
+        }
         (None, Some(run)) => run,
         (None, None) => return Err(Stop::new(Exit::Usage, "name a run, or a log by --log").into()),
     };
@@ -307,6 +317,9 @@ pub(crate) fn text(report: &Report) -> String {
     }
     for finding in &evaluation.findings {
         let _ = writeln!(out, "- {}", finding.text);
+    }
+    if let Some(standing) = &report.trials {
+        let _ = writeln!(out, "- {}", serve::report::trials(standing));
     }
     out
 }

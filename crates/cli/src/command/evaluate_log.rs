@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use market::Timestamp;
+use serve::report;
 use serve::shadow::Metric;
 use serve::verdict::{
     Challenger, FaultKind, Figures, Group, Lead, Ruling, Settings, Verdict, judge,
@@ -12,17 +13,19 @@ use serve::verdict::{
 use stats::Interval;
 
 use crate::exit::{Exit, Stop};
+use crate::files;
 use crate::output::Printed;
 
-/// Judges the log in `folder`.
+/// Judges the log in `folder`, and writes the verdict's page where one is asked for.
 ///
 /// # Errors
-/// When log or pre-registration cannot be read. With `gate`, a verdict other than `promote` stops
-/// with the exit code of a gate that was not met.
+/// When log or pre-registration cannot be read, or the page cannot be written. With `gate`, a
+/// verdict other than `promote` stops with the exit code of a gate that was not met.
 pub(crate) fn run(
     folder: &Path,
     knowledge_cutoff: Option<Timestamp>,
     gate: bool,
+    page: Option<&Path>,
 ) -> anyhow::Result<Printed> {
     let settings = Settings {
         now: now()?,
@@ -30,6 +33,10 @@ pub(crate) fn run(
     };
     let verdict = judge(folder, &settings)?;
     let mut text = text(&verdict);
+    if let Some(page) = page {
+        files::write(page, report::verdict::html(&verdict).as_bytes())?;
+        let _ = writeln!(text, "page: {}", page.display());
+    }
     let refused = gate && verdict.verdict != Ruling::Promote;
     let why = format!(
         "the verdict is `{}`, not `promote`",
@@ -95,7 +102,7 @@ fn faults(verdict: &Verdict) -> String {
     let Some(first) = verdict.faults.first.first() else {
         return ", all of them used\n".to_owned();
     };
-    let of_kind = |(kind, count): (&FaultKind, &usize)| format!("{count} {}", words(*kind));
+    let of_kind = |(kind, count): (&FaultKind, &usize)| format!("{count} {}", kind.words());
     let kinds: Vec<String> = verdict.faults.counts.iter().map(of_kind).collect();
     format!(
         ", {all} not used: {}; the first is `{}` line {}: {}\n",
@@ -104,13 +111,6 @@ fn faults(verdict: &Verdict) -> String {
         first.line,
         first.reason
     )
-}
-
-/// Returns a kind of fault in words, as its JSON name says it.
-fn words(kind: FaultKind) -> String {
-    let name = serde_json::to_value(kind).ok();
-    let name = name.as_ref().and_then(serde_json::Value::as_str);
-    name.unwrap_or("unknown").replace('_', " ")
 }
 
 fn of_challenger(challenger: &Challenger) -> String {

@@ -16,6 +16,7 @@ use stats::argmax;
 use crate::arguments::Global;
 use crate::exit::{Exit, Stop};
 use crate::flow::judge::Bench;
+use crate::flow::registry::registry;
 use crate::output::{self, Printed};
 use crate::{clock, interrupt, run};
 
@@ -48,9 +49,9 @@ pub(crate) struct Typed {
     /// Adapter of the registry or run directory [default: the registry's champion]
     #[arg(long, value_name = "NAME|RUN")]
     adapter: Option<String>,
-    /// Adapter registry
-    #[arg(long, value_name = "DIR", default_value = "adapters")]
-    registry: PathBuf,
+    /// Adapter registry [default: shadow.registry]
+    #[arg(long, value_name = "DIR")]
+    registry: Option<PathBuf>,
     /// The input has one request a line
     #[arg(long)]
     batch: bool,
@@ -75,8 +76,8 @@ struct Asked {
 ///
 /// # Errors
 /// When the input, the adapter or its base model cannot be used, or on Ctrl-C.
-pub(crate) fn run(typed: &Typed, _: &Global) -> anyhow::Result<Printed> {
-    let registry = Registry::new(&typed.registry);
+pub(crate) fn run(typed: &Typed, global: &Global) -> anyhow::Result<Printed> {
+    let registry = registry(typed.registry.as_deref(), global)?;
     let text = read(&typed.input)?;
     let chosen = match &typed.adapter {
         Some(name) => name.clone(),

@@ -1,18 +1,16 @@
 //! `foretune promote`: another arm becomes champion.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
-use serde_json::{Value, json};
-use serve::registry::{BASE, Registry};
-use serve::shadow::Preregistration;
-use serve::verdict::{self, Ruling};
+use serve::registry::BASE;
 
 use crate::arguments::Global;
+use crate::clock;
 use crate::exit::{Exit, Stop};
 use crate::flow::package::{self, Named, Package};
+use crate::flow::registry::{judged, registry};
 use crate::output::Printed;
-use crate::{clock, run};
 
 /// Make an adapter champion, as the verdict on a shadow log says
 ///
@@ -32,9 +30,9 @@ pub(crate) struct Typed {
     /// Name in the registry [default: the run directory's]
     #[arg(long = "as", value_name = "NAME")]
     name: Option<String>,
-    /// Adapter registry
-    #[arg(long, value_name = "DIR", default_value = "adapters")]
-    registry: PathBuf,
+    /// Adapter registry [default: shadow.registry]
+    #[arg(long, value_name = "DIR")]
+    registry: Option<PathBuf>,
     /// Shadow log whose verdict counts
     #[arg(long, value_name = "DIR")]
     log: Option<PathBuf>,
@@ -48,8 +46,8 @@ pub(crate) struct Typed {
 /// # Errors
 /// With exit code 5 when the verdict does not say so and no reason is given; when adapter, log or
 /// registry cannot be used.
-pub(crate) fn run(typed: &Typed, _: &Global) -> anyhow::Result<Printed> {
-    let registry = Registry::new(&typed.registry);
+pub(crate) fn run(typed: &Typed, global: &Global) -> anyhow::Result<Printed> {
+    let registry = registry(typed.registry.as_deref(), global)?;
     let named = Named::find(&typed.adapter, &registry)?;
     let package = match named {
         Named::Base => None,
@@ -64,10 +62,12 @@ pub(crate) fn run(typed: &Typed, _: &Global) -> anyhow::Result<Printed> {
         (Some(_), Some(name)) => name.clone(),
         (Some(package), None) => package.manifest.name.clone(),
     };
-    let verdict = typed
-        .log
-        .as_deref()
-        .map(|log| judged(log, package.as_ref(), &name));
+    let verdict = typed.log.as_deref().map(|log| {
+        let sha256 = package
+            .as_ref()
+            .map(|package| package.manifest.adapter_sha256.as_str());
+        judged(log, sha256, &name)
+    });
     let verdict = verdict.transpose()?;
     let allowed = verdict.as_ref().is_some_and(|verdict| verdict.allows);
     if typed
@@ -100,59 +100,4 @@ pub(crate) fn run(typed: &Typed, _: &Global) -> anyhow::Result<Printed> {
         registry.folder().display()
     );
     Ok(Printed::new(serde_json::to_value(&change)?, text))
-}
-
-/// What a log says about a promotion.
-struct Judged {
-    allows: bool,
-    says: String,
-    value: Value,
-    sha256: String,
-}
-
-/// Judges a log, and whether it speaks of this adapter.
-fn judged(log: &Path, package: Option<&Package>, name: &str) -> anyhow::Result<Judged> {
-    let settings = verdict::Settings {
-        now: clock::now(),
-        knowledge_cutoff: None,
-    };
-    let found = verdict::judge(log, &settings)?;
-    let (rule, _) = Preregistration::read(log)?;
-    let sha256 = package.map(|package| &package.manifest.adapter_sha256);
-    let arm = rule
-        .arms
-        .iter()
-        .find(|arm| arm.adapter_sha256.as_ref() == sha256);
-    let Some(arm) = arm else {
-        let message = format!("the log `{}` is not about `{name}`", log.display());
-        let known: Vec<&str> = rule.arms.iter().map(|arm| arm.name.as_str()).collect();
-        return Err(Stop::new(Exit::Data, message)
-            .hint(format!("its arms are {}", known.join(", ")))
-            .into());
-    };
-    let value = serde_json::to_value(&found)?;
-    let ruling = &value["verdict"];
-    let says = match (&found.verdict, &found.arm) {
-        (Ruling::Promote | Ruling::RollBack, Some(other)) => format!("it says {ruling} `{other}`"),
-        _ => found
-            .reasons
-            .first()
-            .cloned()
-            .unwrap_or_else(|| "keep the champion".to_owned()),
-    };
-    let sha256 = run::sha256(value.to_string().as_bytes());
-    let summary = json!({
-        "verdict": value["verdict"],
-        "arm": value["arm"],
-        "champion": value["champion"],
-        "reasons": value["reasons"],
-        "registered": value["registered"],
-        "log": std::path::absolute(log)?,
-    });
-    Ok(Judged {
-        allows: found.verdict != Ruling::Keep && found.arm.as_deref() == Some(arm.name.as_str()),
-        says,
-        value: summary,
-        sha256,
-    })
 }

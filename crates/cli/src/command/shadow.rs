@@ -7,6 +7,7 @@ use clap::Args;
 use market::Timestamp;
 use serve::registry::{BASE, Registry};
 use serve::shadow::{Metric, Mode, Preregistration};
+use toml::Value;
 
 use crate::arguments::Global;
 use crate::exit::{Exit, Stop};
@@ -14,7 +15,7 @@ use crate::flow::judge::Bench;
 use crate::flow::package::Named;
 use crate::flow::shadow::{Job, live, replay};
 use crate::output::Printed;
-use crate::settings::Settings;
+use crate::settings::{Settings, Shadow};
 
 /// Let challengers decide beside the champion, on closed bars, and log it all
 ///
@@ -29,35 +30,40 @@ Writes into the log directory:
   preregistration.json    the rule of the comparison, laid down before the first decision
   ab_test_log.jsonl       decisions, outcomes and events, a file a day (docs/shadow-log.md)
 
+Whatever is laid down may stand in the section [shadow] of foretune.toml.
+
 Examples:
   foretune shadow --champion base --challenger runs/first --data user_data/data/binance
   foretune shadow --champion runs/a --challenger runs/b --replay --from 2023-01-01 --to 2024-12-31
   foretune shadow --binance https://api.binance.com --instrument BTC/USDT --challenger runs/b")]
 pub(crate) struct Typed {
-    /// Adapter of the registry, run directory, or `base` [default: the registry's champion]
+    /// Adapter of the registry, run directory, or `base` [default: shadow.champion, else the
+    /// registry's]
     #[arg(long, value_name = "NAME|RUN")]
     champion: Option<String>,
-    /// Who decides in the shadow (repeatable) [default: the registry's challengers]
+    /// Who decides in the shadow (repeatable) [default: shadow.challengers, else the registry's]
     #[arg(long, value_name = "NAME|RUN")]
     challenger: Vec<String>,
-    /// Adapter registry; a promotion there is taken over without a restart
-    #[arg(long, value_name = "DIR", default_value = "adapters")]
-    registry: PathBuf,
-    /// Directory of the log
-    #[arg(long, value_name = "DIR", default_value = "shadow")]
-    log: PathBuf,
+    /// Adapter registry; a promotion there is taken over without a restart [default:
+    /// shadow.registry]
+    #[arg(long, value_name = "DIR")]
+    registry: Option<PathBuf>,
+    /// Directory of the log [default: shadow.log]
+    #[arg(long, value_name = "DIR")]
+    log: Option<PathBuf>,
     /// freqtrade data directory [default: data.directory, else the bundled candles]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
     /// Instrument (repeatable) [default: data.instruments, else all that fit]
     #[arg(long, value_name = "PAIR")]
     instrument: Vec<String>,
-    /// Poll klines of this interface instead of watching a directory
+    /// Poll klines of this interface instead of watching a directory [default: shadow.binance]
     #[arg(long, value_name = "URL", conflicts_with_all = ["replay", "data"])]
     binance: Option<String>,
-    /// Bars asked for before the present, so that indicators are warm
-    #[arg(long, value_name = "N", default_value_t = 2000)]
-    warm_up_bars: usize,
+    /// Bars asked for before the present, so that indicators are warm [default:
+    /// shadow.warm_up_bars]
+    #[arg(long, value_name = "N")]
+    warm_up_bars: Option<usize>,
     /// Run history through the same path at speed, then end
     #[arg(long)]
     replay: bool,
@@ -67,9 +73,14 @@ pub(crate) struct Typed {
     /// Replay up to here [default: the end]
     #[arg(long, value_name = "TIME", requires = "replay")]
     to: Option<Timestamp>,
-    /// Seconds after a bar's close from which a decision counts as late
-    #[arg(long, value_name = "N", default_value_t = 300)]
-    late_after: u32,
+    /// Seconds after a bar's close from which a decision counts as late [default:
+    /// shadow.late_after]
+    #[arg(long, value_name = "N")]
+    late_after: Option<u32>,
+    /// Show figures before and after this time, the end of what the base model may have read
+    /// [default: shadow.knowledge_cutoff]
+    #[arg(long, value_name = "TIME")]
+    knowledge_cutoff: Option<Timestamp>,
     #[command(flatten)]
     http: Http,
     #[command(flatten)]
@@ -81,15 +92,15 @@ pub(crate) struct Typed {
 #[command(next_help_heading = "HTTP")]
 struct Http {
     /// Address to listen on; beyond loopback a token is required
-    /// [default: 127.0.0.1:8787; nothing in a replay]
+    /// [default: shadow.listen; nothing in a replay]
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<SocketAddr>,
-    /// File with the bearer token that clients must send
+    /// File with the bearer token that clients must send [default: shadow.token_file]
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
-    /// Requests of one client a second
-    #[arg(long, value_name = "N", default_value_t = 500)]
-    requests_per_second: u32,
+    /// Requests of one client a second [default: shadow.requests_per_second]
+    #[arg(long, value_name = "N")]
+    requests_per_second: Option<u32>,
     /// Do not listen
     #[arg(long = "no-http", conflicts_with = "listen")]
     silent: bool,
@@ -99,24 +110,88 @@ struct Http {
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Pre-registration")]
 struct Rule {
-    /// What arms are scored by: brier, net-utility
-    #[arg(long, value_name = "NAME", default_value = "brier", value_parser = metric)]
-    metric: Metric,
-    /// Probability of promoting a challenger that is no better
-    #[arg(long, value_name = "P", default_value_t = 0.05)]
-    alpha: f64,
-    /// Blocks before which nothing is decided
-    #[arg(long, value_name = "N", default_value_t = 60)]
-    minimum_blocks: usize,
-    /// Score differences are clipped to plus and minus this
-    #[arg(long, value_name = "X", default_value_t = 1.0)]
-    clip: f64,
-    /// Largest drawdown of the challenger that allows a promotion, a fraction
-    #[arg(long, value_name = "X", default_value_t = 0.25)]
-    max_drawdown: f64,
-    /// Trading cost per side [default: evaluate.cost_per_side]
+    /// What arms are scored by: brier, net-utility [default: shadow.metric]
+    #[arg(long, value_name = "NAME", value_parser = metric)]
+    metric: Option<Metric>,
+    /// Probability of promoting a challenger that is no better [default: shadow.alpha]
+    #[arg(long, value_name = "P")]
+    alpha: Option<f64>,
+    /// Blocks before which nothing is decided [default: shadow.minimum_blocks]
+    #[arg(long, value_name = "N")]
+    minimum_blocks: Option<usize>,
+    /// Score differences are clipped to plus and minus this [default: shadow.clip]
+    #[arg(long, value_name = "X")]
+    clip: Option<f64>,
+    /// Largest drawdown of the challenger that allows a promotion, a fraction [default:
+    /// shadow.max_drawdown]
+    #[arg(long, value_name = "X")]
+    max_drawdown: Option<f64>,
+    /// Trading cost per side [default: shadow.cost_per_side, else evaluate.cost_per_side]
     #[arg(long, value_name = "X")]
     cost_per_side: Option<f64>,
+}
+
+impl Typed {
+    /// Returns the settings that the flags set.
+    fn settings(&self) -> Vec<(&'static str, String)> {
+        let (http, rule) = (&self.http, &self.rule);
+        let quoted = |text: &dyn std::fmt::Display| Value::String(text.to_string()).to_string();
+        let path = |path: &Option<PathBuf>| path.as_ref().map(|path| quoted(&path.display()));
+        let names: Vec<String> = self.challenger.iter().map(|name| quoted(name)).collect();
+        let metric = rule.metric.map(|metric| match metric {
+            Metric::Brier => quoted(&"brier"),
+            Metric::NetUtility => quoted(&"net_utility"),
+        });
+        let all = [
+            (
+                "shadow.champion",
+                self.champion.as_ref().map(|name| quoted(name)),
+            ),
+            (
+                "shadow.challengers",
+                (!names.is_empty()).then(|| format!("[{}]", names.join(", "))),
+            ),
+            ("shadow.registry", path(&self.registry)),
+            ("shadow.log", path(&self.log)),
+            (
+                "shadow.binance",
+                self.binance.as_ref().map(|url| quoted(url)),
+            ),
+            (
+                "shadow.warm_up_bars",
+                self.warm_up_bars.map(|n| n.to_string()),
+            ),
+            ("shadow.late_after", self.late_after.map(|n| n.to_string())),
+            (
+                "shadow.knowledge_cutoff",
+                self.knowledge_cutoff.map(|time| quoted(&time)),
+            ),
+            ("shadow.listen", http.listen.map(|address| quoted(&address))),
+            ("shadow.token_file", path(&http.token_file)),
+            (
+                "shadow.requests_per_second",
+                http.requests_per_second.map(|n| n.to_string()),
+            ),
+            ("shadow.metric", metric),
+            ("shadow.alpha", rule.alpha.map(float)),
+            (
+                "shadow.minimum_blocks",
+                rule.minimum_blocks.map(|n| n.to_string()),
+            ),
+            ("shadow.clip", rule.clip.map(float)),
+            ("shadow.max_drawdown", rule.max_drawdown.map(float)),
+            ("shadow.cost_per_side", rule.cost_per_side.map(float)),
+        ];
+        let set = all
+            .into_iter()
+            .filter_map(|(key, value)| Some((key, value?)));
+        set.collect()
+    }
+}
+
+/// Returns a number as TOML has it: with a point even when it is whole.
+fn float(value: f64) -> String {
+    format!("{value:?}")
 }
 
 fn metric(text: &str) -> Result<Metric, String> {
@@ -133,11 +208,11 @@ fn metric(text: &str) -> Result<Metric, String> {
 /// When arms, data, log or address cannot be used; in a replay also on Ctrl-C. Ctrl-C ends a live
 /// service in order.
 pub(crate) fn run(typed: &Typed, global: &Global) -> anyhow::Result<Printed> {
-    typed.rule.check()?;
-    let registry = Registry::new(&typed.registry);
-    let names = arms(typed, &registry)?;
-    let settings = Settings::resolve(global, &[])?;
-    let token = typed.http.token_file.as_deref().map(token).transpose()?;
+    let settings = Settings::resolve(global, &typed.settings())?;
+    let rule = settings.shadow.clone();
+    let registry = Registry::new(&rule.registry);
+    let names = arms(&rule, &registry)?;
+    let token = rule.token_file.as_deref().map(token).transpose()?;
     let bench = Bench::load(&names, &registry)?;
     bench.require_challenger()?;
     let mut data = settings.data.clone();
@@ -157,7 +232,6 @@ pub(crate) fn run(typed: &Typed, global: &Global) -> anyhow::Result<Printed> {
     } else {
         Mode::Live
     };
-    let rule = &typed.rule;
     let job = Job {
         preregistration: Preregistration {
             schema: serve::shadow::preregistration::SCHEMA,
@@ -177,58 +251,38 @@ pub(crate) fn run(typed: &Typed, global: &Global) -> anyhow::Result<Printed> {
         },
         mode,
         registry,
-        log: typed.log.clone(),
-        listen: listen(&typed.http, mode),
+        log: rule.log.clone(),
+        listen: listen(&typed.http, &rule, mode),
         token,
-        requests_per_second: typed.http.requests_per_second,
-        late_after: i64::from(typed.late_after) * 1000,
+        requests_per_second: rule.requests_per_second,
+        late_after: i64::from(rule.late_after) * 1000,
+        knowledge_cutoff: rule.knowledge_cutoff,
         settings,
     };
     if typed.replay {
-        replay(&job, bench, (typed.from, typed.to))
-    } else {
-        live(&job, bench, typed.binance.as_deref(), typed.warm_up_bars)
+        return replay(&job, bench, (typed.from, typed.to));
     }
-}
-
-impl Rule {
-    fn check(&self) -> Result<(), Stop> {
-        let within = |name: &str, value: f64, low: f64, high: f64| {
-            if value > low && value <= high {
-                return Ok(());
-            }
-            let message = format!("`--{name} {value}`: expected above {low}, at most {high}");
-            Err(Stop::new(Exit::Usage, message))
-        };
-        within("alpha", self.alpha, 0.0, 0.5)?;
-        within("clip", self.clip, 0.0, 2.0)?;
-        within("max-drawdown", self.max_drawdown, 0.0, 1.0)?;
-        within(
-            "cost-per-side",
-            self.cost_per_side.unwrap_or(0.01),
-            -1e-12,
-            0.1,
-        )?;
-        within("minimum-blocks", self.minimum_blocks as f64, 0.0, 1e6)
-    }
+    // A directory named here is meant, whatever exchange the settings name.
+    let binance = rule.binance.filter(|_| typed.data.is_none());
+    live(&job, bench, binance.as_deref(), rule.warm_up_bars)
 }
 
 /// Returns the arms' names, the champion first.
-fn arms(typed: &Typed, registry: &Registry) -> anyhow::Result<Vec<String>> {
+fn arms(shadow: &Shadow, registry: &Registry) -> anyhow::Result<Vec<String>> {
     let state = registry.state()?;
-    let champion = match (&typed.champion, &state) {
+    let champion = match (&shadow.champion, &state) {
         (Some(name), _) => name.clone(),
         (None, Some(state)) => state.champion.clone(),
         (None, None) => BASE.to_owned(),
     };
     let mut names = vec![champion];
-    let asked = match (&state, typed.challenger.is_empty()) {
+    let asked = match (&state, shadow.challengers.is_empty()) {
         (Some(state), true) => state.challengers.clone(),
-        _ => typed.challenger.clone(),
+        _ => shadow.challengers.clone(),
     };
     let own = Named::find(&names[0], registry)?.adapter_sha256()?;
     for name in asked {
-        let promoted = typed.champion.is_none()
+        let promoted = shadow.champion.is_none()
             && state.is_some()
             && Named::find(&name, registry)?.adapter_sha256()? == own;
         // The challenger has become champion: the one before shadows now.
@@ -247,12 +301,10 @@ fn arms(typed: &Typed, registry: &Registry) -> anyhow::Result<Vec<String>> {
     Ok(names)
 }
 
-fn listen(http: &Http, mode: Mode) -> Option<SocketAddr> {
-    match (http.silent, http.listen, mode) {
-        (true, _, _) | (false, None, Mode::Replay) => None,
-        (false, Some(address), _) => Some(address),
-        (false, None, Mode::Live) => Some(SocketAddr::from(([127, 0, 0, 1], 8787))),
-    }
+/// A replay listens only where it is told to.
+fn listen(http: &Http, shadow: &Shadow, mode: Mode) -> Option<SocketAddr> {
+    let listens = !http.silent && (mode == Mode::Live || http.listen.is_some());
+    listens.then_some(shadow.listen)
 }
 
 fn token(path: &Path) -> anyhow::Result<String> {

@@ -14,7 +14,7 @@ use super::base::Base;
 use super::examples::World;
 use super::llama;
 use super::report::{self, Parts};
-use super::select;
+use super::{select, trials};
 use crate::progress::Progress;
 use crate::run::{self, Run};
 use crate::settings::{AnswerForm, Settings};
@@ -64,6 +64,7 @@ pub(crate) fn evaluate(settings: &Settings, input: Input<'_>) -> anyhow::Result<
     let decided: Vec<ArmDecisions> = scored.arms.iter().map(|arm| arm.decided.clone()).collect();
     let evaluation = score(settings, &input, &scored, &decided)?;
     interrupt::check()?;
+    let standing = trials::record(settings, input.run, input.dataset, &scored)?;
     let folder = &input.run.folder;
     write_log(&folder.join("decisions.jsonl"), &input, &scored)?;
     let mut timings = input.timings;
@@ -79,6 +80,7 @@ pub(crate) fn evaluate(settings: &Settings, input: Input<'_>) -> anyhow::Result<
         warnings: input.warnings,
         scored: &scored,
         timings,
+        trials: Some(standing),
     };
     let (report, page_data) = report::assemble(settings, &parts, evaluation, decided, samples)?;
     files::write_json(&folder.join("report.json"), &report)?;

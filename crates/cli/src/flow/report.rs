@@ -13,6 +13,7 @@ use serve::report::{
     Check, Data, DataSpan, Dataset as DatasetSection, FileEntry, HistoryPoint, PageData,
     PriceSeries, Report, SCHEMA, Sample, Splits, Timing, Train, World as WorldSection,
 };
+use serve::trials::Standing;
 
 use super::arms::Scored;
 use super::examples::World;
@@ -37,6 +38,8 @@ pub(crate) struct Parts<'a> {
     pub(crate) scored: &'a Scored<'a>,
     /// Where the time went.
     pub(crate) timings: Vec<Timing>,
+    /// What the adapter is worth beside everything that was tried.
+    pub(crate) trials: Option<Standing>,
 }
 
 /// Puts a report and its page's data together.
@@ -77,6 +80,7 @@ pub(crate) fn assemble(
         }),
         check: parts.check.map(check),
         evaluation,
+        trials: parts.trials.clone(),
         warnings,
         files: files(&parts.run.folder)?,
         timings: parts.timings.clone(),

@@ -45,6 +45,7 @@ pub(crate) struct Job {
     pub(crate) token: Option<String>,
     pub(crate) requests_per_second: u32,
     pub(crate) late_after: i64,
+    pub(crate) knowledge_cutoff: Option<Timestamp>,
     pub(crate) settings: Settings,
 }
 
@@ -106,7 +107,7 @@ fn open(job: &Job, bench: Bench) -> anyhow::Result<Opened> {
                 board: Arc::clone(&board),
                 desk,
                 setup,
-                verdicts: Verdicts::new(job.log.clone()),
+                verdicts: Verdicts::new(job.log.clone(), job.knowledge_cutoff),
                 registry: job.registry.clone(),
             };
             let server = Server::start(options, Arc::new(routes))?;

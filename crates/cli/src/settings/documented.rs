@@ -1,4 +1,5 @@
-//! Asserts that `docs/training.md` and `docs/answers.md` name every setting of theirs, with its default.
+//! Asserts that `docs/training.md`, `docs/answers.md` and `docs/shadow.md` name every setting of
+//! theirs, with its default.
 
 use std::collections::BTreeMap;
 
@@ -72,5 +73,49 @@ fn every_setting_of_answers_is_documented_with_its_default() {
             let stated: Table = format!("x = {}", stated[key.as_str()]).parse().unwrap();
             assert_eq!(stated["x"], *value, "{key} in {preset}");
         }
+    }
+}
+
+#[test]
+fn every_setting_of_the_shadow_service_is_documented_with_its_default() {
+    let page = include_str!("../../../../docs/shadow.md");
+    let rows = page.lines().filter_map(|line| {
+        let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+        match cells[..] {
+            ["", key, default, flag, meaning, ""] if flag.starts_with("`--") => {
+                assert!(meaning.len() > 10, "{key}");
+                Some((key.trim_matches('`'), default.trim_matches('`')))
+            }
+            _ => None,
+        }
+    });
+    let stated: BTreeMap<&str, &str> = rows.collect();
+    let preset = include_str!("../../presets/crypto-12h.toml");
+    let section = preset.split("[shadow]").nth(1).unwrap();
+    for (name, _) in PRESETS {
+        let settings = Table::try_from(resolve(Some(name), &[]).unwrap()).unwrap();
+        let known = settings["shadow"].as_table().unwrap();
+        for (key, stated) in &stated {
+            match known.get(*key) {
+                Some(value) => {
+                    let stated: Table = format!("x = {stated}").parse().unwrap();
+                    assert_eq!(stated["x"], *value, "{key} in {name}");
+                }
+                // What is not set by itself is shown, commented out.
+                None => assert!(section.contains(&format!("# {key} = ")), "{key} in {name}"),
+            }
+        }
+        let missing: Vec<&String> = known
+            .keys()
+            .filter(|key| !stated.contains_key(key.as_str()))
+            .collect();
+        assert!(missing.is_empty(), "{missing:?}");
+    }
+    let optional = section
+        .lines()
+        .filter(|line| line.starts_with("# ") && line.contains(" = "));
+    for line in optional {
+        let key = line.trim_start_matches("# ").split(" = ").next().unwrap();
+        assert!(stated.contains_key(key), "{key}");
     }
 }

@@ -10,6 +10,7 @@
 mod documented;
 mod layers;
 mod sections;
+mod shadow;
 mod suggest;
 
 use std::path::Path;
@@ -26,6 +27,7 @@ use train::{DpoSettings, SftSettings};
 pub(crate) use sections::{
     AnswerForm, Answers, Check, Data, Evaluate, Market, Model, OneClass, Precision,
 };
+pub(crate) use shadow::Shadow;
 
 use crate::arguments::Global;
 use crate::exit::{Exit, Stop};
@@ -43,9 +45,9 @@ pub(crate) const PRESETS: [(&str, &str); 3] = [
 ];
 const PREFIX: &str = "FORETUNE_";
 /// Sections that environment variables may set, `FORETUNE_<SECTION>__<KEY>`.
-const SECTIONS: [&str; 10] = [
+const SECTIONS: [&str; 11] = [
     "data", "dataset", "bridge", "ensemble", "model", "train", "dpo", "evaluate", "answers",
-    "check",
+    "check", "shadow",
 ];
 
 /// The validated settings.
@@ -74,6 +76,8 @@ pub(crate) struct Settings {
     pub(crate) answers: Answers,
     /// How its answers are compared with those of llama.cpp.
     pub(crate) check: Check,
+    /// Who decides in the shadow, and by which rule.
+    pub(crate) shadow: Shadow,
 }
 
 impl Settings {

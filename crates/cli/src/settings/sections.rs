@@ -159,6 +159,9 @@ pub(crate) struct Evaluate {
     pub(crate) cost_per_side: f64,
     /// Seed of the bootstrap.
     pub(crate) seed: u64,
+    /// The ledger of everything that was tried; `trials.jsonl` beside the run when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) ledger: Option<PathBuf>,
 }
 
 impl Default for Evaluate {
@@ -172,6 +175,7 @@ impl Default for Evaluate {
             level: 0.95,
             cost_per_side: 0.0005,
             seed: 17,
+            ledger: None,
         }
     }
 }
@@ -299,8 +303,10 @@ impl Settings {
             evaluate,
             check,
             answers,
+            shadow,
             ..
         } = self;
+        shadow.check_ranges()?;
         train
             .validate()
             .map_err(|error| Stop::new(Exit::Usage, error.to_string()))?;
@@ -328,7 +334,7 @@ impl Settings {
     }
 }
 
-fn at_least(key: &str, value: usize, least: usize) -> Result<(), Stop> {
+pub(super) fn at_least(key: &str, value: usize, least: usize) -> Result<(), Stop> {
     if value >= least {
         return Ok(());
     }
@@ -336,7 +342,7 @@ fn at_least(key: &str, value: usize, least: usize) -> Result<(), Stop> {
     Err(Stop::new(Exit::Usage, message))
 }
 
-fn within(key: &str, value: f64, range: RangeInclusive<f64>) -> Result<(), Stop> {
+pub(super) fn within(key: &str, value: f64, range: RangeInclusive<f64>) -> Result<(), Stop> {
     if range.contains(&value) {
         return Ok(());
     }

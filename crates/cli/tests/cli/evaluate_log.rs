@@ -7,7 +7,7 @@ use market::{Instrument, Timeframe, Timestamp};
 use serde_json::Value;
 use serve::shadow::record::{Class, decision_id};
 use serve::shadow::{
-    Decision, Entry, Metric, Outcome, Preregistration, Role, log, preregistration,
+    ArmSheet, Decision, Entry, Metric, Outcome, Preregistration, Role, log, preregistration,
 };
 
 use crate::support::{check, run};
@@ -18,6 +18,18 @@ const START: i64 = 1_704_067_200_000;
 /// Writes a log of hourly decisions on which the challenger is right `right` hours of ten and the
 /// champion four, deciding BUY or SELL in turn with what happens.
 pub(crate) fn write(folder: &Path, hours: i64, right: i64) {
+    write_with_promotion(folder, hours, right, i64::MAX);
+}
+
+/// The same, with the challenger as champion from an hour on.
+fn write_with_promotion(folder: &Path, hours: i64, right: i64, promotion: i64) {
+    let sheet = |name: &str, role, adapter_sha256| ArmSheet {
+        name: name.to_owned(),
+        role,
+        adapter_sha256,
+        temperature: 1.0,
+        bias: [0.0; 3],
+    };
     let rule = Preregistration {
         schema: preregistration::SCHEMA,
         metric: Metric::Brier,
@@ -30,7 +42,10 @@ pub(crate) fn write(folder: &Path, hours: i64, right: i64) {
         dataset: serde_json::json!({"decision_stride_bars": 1}),
         model_sha256: "ab".repeat(32),
         template_sha256: "cd".repeat(32),
-        arms: Vec::new(),
+        arms: vec![
+            sheet("base", Role::Champion, None),
+            sheet("adapter", Role::Challenger, Some("ef".repeat(32))),
+        ],
     };
     let digest = rule.lay_down(folder).unwrap();
     let mut lines = Vec::new();
@@ -38,10 +53,12 @@ pub(crate) fn write(folder: &Path, hours: i64, right: i64) {
         // Neither hours nor blocks of twelve hours alternate in step with tens.
         let label = usize::from(hour * 7 % 13 < 6);
         let of_ten = (hour / 12 + hour) * 3 % 10;
-        for (arm, role, hits) in [
-            ("base", Role::Champion, 4),
-            ("adapter", Role::Challenger, right),
-        ] {
+        let (of_base, of_adapter) = if hour < promotion {
+            (Role::Champion, Role::Challenger)
+        } else {
+            (Role::Challenger, Role::Champion)
+        };
+        for (arm, role, hits) in [("base", of_base, 4), ("adapter", of_adapter, right)] {
             let class = if of_ten < hits { label } else { 1 - label };
             let own = decision(&digest, hour, arm, role, class);
             lines.extend(Entry::Decision(own).to_line().unwrap());
@@ -134,6 +151,82 @@ fn a_verdict_is_text_and_json() {
         value["challengers"][0]["by_knowledge"]
             .as_array()
             .is_some_and(Vec::is_empty)
+    );
+}
+
+#[test]
+fn a_verdict_has_a_page() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), 1_000, 9);
+    let settings = "[shadow]\nknowledge_cutoff = \"2024-02-01\"\n";
+    fs::write(folder.path().join("foretune.toml"), settings).unwrap();
+    let shown = run(folder.path(), "evaluate --log . --page verdict.html");
+    check(&shown, 0, &[]);
+    assert!(shown.stdout.contains("page: verdict.html"), "{shown:#?}");
+    let page = fs::read_to_string(folder.path().join("verdict.html")).unwrap();
+    for part in [
+        "Promote adapter",
+        "BTC/USDT",
+        "before 2024-02-01T00:00:00Z",
+        "useless",
+    ] {
+        assert!(page.contains(part), "{part}");
+    }
+    check(
+        &run(folder.path(), "evaluate x --page verdict.html"),
+        2,
+        &["--log"],
+    );
+}
+
+#[test]
+fn a_promotion_is_taken_back_by_the_verdict() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    // `adapter` was promoted on hour 100 and is right one hour of ten, `base` four.
+    write_with_promotion(at, 2_400, 1, 100);
+    let state = r#"{"schema":1,"revision":1,"champion":"adapter","before":["base"],"challengers":["base"]}"#;
+    fs::create_dir(at.join("adapters")).unwrap();
+    fs::write(at.join("adapters/registry.json"), state).unwrap();
+    let shown = run(at, "evaluate --log .");
+    check(&shown, 0, &[]);
+    assert!(
+        shown.stdout.contains("verdict: roll back `base`"),
+        "{shown:#?}"
+    );
+    assert!(
+        shown.stdout.contains("`base`, the former champion"),
+        "{shown:#?}"
+    );
+    let done = run(at, "rollback --log . --json");
+    check(&done, 0, &[]);
+    let change: Value = serde_json::from_str(&done.stdout).unwrap();
+    assert_eq!(change["change"], "rollback");
+    assert_eq!(
+        (&change["from"], &change["to"]),
+        (&"adapter".into(), &"base".into())
+    );
+    assert_eq!(change["verdict"]["verdict"], "roll_back");
+    assert_eq!(change["reason"], Value::Null);
+    assert_eq!(change["verdict_sha256"].as_str().map(str::len), Some(64));
+
+    // Where nothing is shown, a reason is wanted.
+    let other = tempfile::tempdir().unwrap();
+    let at = other.path();
+    write_with_promotion(at, 600, 4, 100);
+    fs::create_dir(at.join("adapters")).unwrap();
+    fs::write(at.join("adapters/registry.json"), state).unwrap();
+    check(
+        &run(at, "rollback --log ."),
+        5,
+        &["the verdict is not to roll back", "--reason"],
+    );
+    check(&run(at, "rollback"), 2, &["--reason"]);
+    check(&run(at, "rollback --log . --reason worse"), 0, &[]);
+    check(
+        &run(at, "rollback --reason again"),
+        2,
+        &["no champion before"],
     );
 }
 

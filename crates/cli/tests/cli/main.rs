@@ -22,6 +22,7 @@ mod killed;
 mod pack;
 mod readme;
 mod report;
+mod service;
 mod shadow;
 mod support;
 mod usage;

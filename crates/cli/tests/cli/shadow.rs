@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::support::{Run, candles::Columns, check, foretune, run, tiny};
 
-const HOUR: i64 = 3_600_000;
+pub(crate) const HOUR: i64 = 3_600_000;
 const TRAIN: &str = "--model model --steps 2 --set train.batch_size=2 --set train.validation_examples=4 \
                      --set evaluate.calibration_decisions=6";
 const DATA: &str = "--set data.directory=candles";
@@ -23,7 +23,7 @@ const TO: &str = "2019-04-17";
 
 /// A folder with candles, a tiny model and two adapters of it; made once for all tests here. Each
 /// test has its own logs and registries in it.
-fn folder() -> &'static Path {
+pub(crate) fn folder() -> &'static Path {
     static FOLDER: OnceLock<tempfile::TempDir> = OnceLock::new();
     FOLDER
         .get_or_init(|| {
@@ -57,7 +57,7 @@ fn market() -> Value {
     })
 }
 
-fn object(text: &str) -> Value {
+pub(crate) fn object(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
 }
 
@@ -76,13 +76,13 @@ fn log(at: &Path) -> Vec<u8> {
 }
 
 /// How many bytes a log holds that somebody may be writing, and rotating, at this moment.
-fn length(at: &Path) -> u64 {
+pub(crate) fn length(at: &Path) -> u64 {
     let files = fs::read_dir(at).into_iter().flatten().flatten();
     let lengths = files.filter_map(|entry| Some(entry.metadata().ok()?.len()));
     lengths.sum()
 }
 
-fn records(at: &Path) -> Vec<Value> {
+pub(crate) fn records(at: &Path) -> Vec<Value> {
     let text = String::from_utf8(log(at)).unwrap();
     text.lines().map(object).collect()
 }
@@ -347,11 +347,11 @@ fn arms_that_cannot_be_compared_are_refused() {
     check(
         &shadow("--champion runs/a --challenger runs/b --alpha 0.9"),
         2,
-        &["--alpha 0.9"],
+        &["`shadow.alpha` is `0.9`"],
     );
 }
 
-fn copy(from: &Path, to: &Path) {
+pub(crate) fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
         let path = entry.unwrap().path();
@@ -430,7 +430,7 @@ fn promoting_wants_a_verdict_or_a_reason() {
 }
 
 /// Asks a server and returns status and body.
-fn ask(address: &str, method: &str, path: &str, body: &[u8]) -> (u16, String) {
+pub(crate) fn ask(address: &str, method: &str, path: &str, body: &[u8]) -> (u16, String) {
     let mut stream = TcpStream::connect(address).unwrap();
     stream
         .set_read_timeout(Some(Duration::from_secs(60)))
@@ -450,9 +450,9 @@ fn ask(address: &str, method: &str, path: &str, body: &[u8]) -> (u16, String) {
 }
 
 /// A service at work; killed when dropped.
-struct Service {
+pub(crate) struct Service {
     child: Child,
-    address: String,
+    pub(crate) address: String,
     said: std::sync::mpsc::Receiver<String>,
 }
 
@@ -464,9 +464,12 @@ impl Drop for Service {
 }
 
 impl Service {
-    fn start(at: &Path, command: &str) -> Self {
-        let mut child = foretune(at)
-            .args(command.split_whitespace())
+    pub(crate) fn start(at: &Path, command: &str) -> Self {
+        Self::of(foretune(at).args(command.split_whitespace()))
+    }
+
+    pub(crate) fn of(command: &mut Command) -> Self {
+        let mut child = command
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -505,7 +508,7 @@ impl Service {
     }
 
     /// Asks until the answer is as wanted.
-    fn until(&self, path: &str, wanted: impl Fn(u16, &str) -> bool) -> String {
+    pub(crate) fn until(&self, path: &str, wanted: impl Fn(u16, &str) -> bool) -> String {
         let began = Instant::now();
         loop {
             let (status, body) = ask(&self.address, "GET", path, b"");
@@ -521,7 +524,7 @@ impl Service {
     }
 
     #[cfg(unix)]
-    fn interrupt(mut self) -> Run {
+    pub(crate) fn interrupt(mut self) -> Run {
         let signal = Command::new("kill")
             .args(["-INT", &self.child.id().to_string()])
             .status();
@@ -544,7 +547,7 @@ impl Service {
 }
 
 /// Writes candles whose last bar closed at the last full hour.
-fn up_to_now(folder: &Path) {
+pub(crate) fn up_to_now(folder: &Path) {
     let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_millis() as i64;
     let mut columns = Columns::swinging(700);
     let shift = now / HOUR * HOUR - (columns.date.last().unwrap() + HOUR);

@@ -14,6 +14,7 @@ pub mod signals;
 mod table;
 mod tables;
 pub mod training;
+pub mod verdict;
 
 use std::collections::BTreeMap;
 
@@ -23,8 +24,14 @@ use serde_json::Value;
 
 use crate::class::ByClass;
 use crate::evaluation::{Evaluation, Row};
+use crate::trials::Standing;
 
 pub use page::html;
+
+/// Says in a sentence or two what an adapter is worth beside everything that was tried.
+pub fn trials(standing: &Standing) -> String {
+    prose::trials(standing)
+}
 
 /// Version of the layout of `report.json`.
 pub const SCHEMA: u32 = 1;
@@ -51,6 +58,9 @@ pub struct Report {
     /// Scores, edges and findings; its keys stand at the top level.
     #[serde(flatten)]
     pub evaluation: Evaluation,
+    /// What the adapter is worth beside everything that was ever tried.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trials: Option<Standing>,
     /// What the reader should know before believing anything.
     pub warnings: Vec<String>,
     /// The files written.

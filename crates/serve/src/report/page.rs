@@ -304,6 +304,13 @@ fn verdict(report: &Report) -> String {
             escape(&finding.text)
         );
     }
+    if let Some(standing) = &report.trials {
+        let _ = write!(
+            html,
+            "<li><span class=\"verdict-mark\" aria-hidden=\"true\"></span><span>{}</span></li>",
+            escape(&prose::trials(standing))
+        );
+    }
     html.push_str("</ul>\n");
     html.push_str(&arms::edges(report));
     if !report.warnings.is_empty() {

@@ -9,6 +9,7 @@ use crate::evaluation::{
     ADAPTER, ArmEvaluation, BASE, LOGISTIC, MAJORITY, PERSISTENCE, Verdict, display_name,
     reweighting,
 };
+use crate::trials::Standing;
 
 /// The page's first lines.
 pub(super) struct Headline {
@@ -55,6 +56,37 @@ pub(super) fn headline(report: &Report) -> Headline {
         title,
         lead: lead(report),
     }
+}
+
+/// Says what the adapter is worth beside everything that was tried.
+pub(super) fn trials(standing: &Standing) -> String {
+    let others = standing.trials - 1;
+    let mut text = format!(
+        "Trial {} of {} in the ledger; its net return is {} standard deviations a period over {} periods",
+        standing.number + 1,
+        standing.trials,
+        plain(standing.sharpe, 3),
+        count(standing.periods)
+    );
+    text += &match standing.deflated_sharpe {
+        Some(_) if others == 0 => {
+            ". Nothing else was tried, so far as the ledger knows.".to_owned()
+        }
+        Some(better) => format!(
+            ", and the luckiest of so many useless trials would show {}: it is better than luck with probability {}.",
+            plain(standing.luck, 3),
+            percent(better)
+        ),
+        None => ": it never acts, or always with the same result.".to_owned(),
+    };
+    if let Some(overfitting) = standing.overfitting {
+        text += &format!(
+            " Choosing the best of the {} trials judged on the same periods is overfitting with probability {}.",
+            standing.comparable,
+            percent(overfitting)
+        );
+    }
+    text
 }
 
 fn lead(report: &Report) -> String {

@@ -145,6 +145,26 @@ fn every_day_has_its_file_and_they_are_read_in_order() {
 }
 
 #[test]
+fn a_clock_that_is_set_back_moves_no_day() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut log = ShadowLog::open(folder.path()).unwrap();
+    // The third day, then the second, then the third again, then the fourth.
+    for hour in [50, 30, 51, 73] {
+        log.append(&[Entry::Decision(decision(hour, "a"))]).unwrap();
+    }
+    drop(log);
+    let third = lines_of(&folder.path().join("ab_test_log-2024-01-03.jsonl"));
+    assert_eq!(
+        (third.len(), lines_of(&folder.path().join(FILE)).len()),
+        (3, 1)
+    );
+    let history = History::read(folder.path(), NOW).unwrap();
+    assert_eq!(history.decisions.len(), 4);
+    let odd: Vec<OddityKind> = history.oddities.iter().map(|o| o.kind).collect();
+    assert_eq!(odd, [OutOfOrder]);
+}
+
+#[test]
 fn a_second_service_is_refused_and_the_first_goes_on() {
     let folder = tempfile::tempdir().unwrap();
     let mut first = ShadowLog::open(folder.path()).unwrap();

@@ -24,6 +24,7 @@ const VERDICT_AGE: Duration = Duration::from_secs(15);
 #[derive(Debug)]
 pub struct Verdicts {
     folder: PathBuf,
+    knowledge_cutoff: Option<Timestamp>,
     kept: Mutex<Option<Kept>>,
 }
 
@@ -35,10 +36,12 @@ struct Kept {
 }
 
 impl Verdicts {
-    /// Judges the log in `folder`.
-    pub fn new(folder: PathBuf) -> Self {
+    /// Judges the log in `folder`; figures are split at the end of what the base model may have
+    /// read, if that is known.
+    pub fn new(folder: PathBuf, knowledge_cutoff: Option<Timestamp>) -> Self {
         Self {
             folder,
+            knowledge_cutoff,
             kept: Mutex::new(None),
         }
     }
@@ -53,7 +56,7 @@ impl Verdicts {
         }
         let settings = verdict::Settings {
             now,
-            knowledge_cutoff: None,
+            knowledge_cutoff: self.knowledge_cutoff,
         };
         let value = match verdict::judge(&self.folder, &settings) {
             Ok(verdict) => serde_json::to_value(&verdict)

@@ -41,6 +41,21 @@ pub enum FaultKind {
     FutureDated,
 }
 
+impl FaultKind {
+    /// Returns the kind in words.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Torn => "torn",
+            Self::Malformed => "malformed",
+            Self::ForeignSchema => "foreign schema",
+            Self::ForeignQuestion => "foreign question",
+            Self::Duplicate => "duplicate",
+            Self::OutOfOrder => "out of order",
+            Self::FutureDated => "future dated",
+        }
+    }
+}
+
 /// One line that was not used.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Fault {

@@ -516,6 +516,66 @@ fn an_empty_log_is_kept_and_a_missing_rule_is_an_error() {
     assert!(error.to_string().contains("alpha"), "{error}");
 }
 
+#[test]
+fn the_page_tells_the_verdict_by_itself() {
+    let story = Story {
+        instruments: &["BTC/USDT", "ETH/USDT"],
+        ..Story::plain(1_200, [0.0, 0.6])
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let digest = rule().lay_down(folder.path()).unwrap();
+    let mut lines = story.lines(&digest);
+    lines.push(b"no record <b>\n".to_vec());
+    write(folder.path(), &lines);
+    let mut verdict = verdict_of(folder.path());
+    verdict.challengers[0].by_instrument[0].name = "<script>alert(1)</script>".to_owned();
+    let page = crate::report::verdict::html(&verdict);
+    for part in [
+        "<h1>Promote new</h1>",
+        "promotes at 20",
+        "ETH/USDT",
+        "calm",
+        "falling",
+        "before 2024-01-05T04:00:00Z",
+        "after 2024-01-05T04:00:00Z",
+        "useless",
+        "Flip rate",
+        "Calibration of old",
+        "Calibration of new",
+        "malformed",
+        "&lt;script&gt;",
+    ] {
+        assert!(page.contains(part), "{part}");
+    }
+    for foreign in ["<script", "http://", "https://", "url(", "NaN"] {
+        assert!(!page.contains(foreign), "{foreign}");
+    }
+    let count = |text: &str| page.matches(text).count();
+    for tag in ["section", "table", "figure", "div", "p", "ul", "svg"] {
+        let opened = count(&format!("<{tag}>")) + count(&format!("<{tag} "));
+        assert_eq!(opened, count(&format!("</{tag}>")), "{tag}");
+    }
+    // Every key figure of the page stands in the JSON too.
+    let value = serde_json::to_value(&verdict).unwrap();
+    for pointer in [
+        "/challengers/0/evidence/days_to_decision",
+        "/challengers/0/plan/false_promotion/at_any_look",
+        "/challengers/0/by_instrument/1/figures/accuracy_lead/interval",
+        "/challengers/0/by_regime/3/figures/n",
+        "/challengers/0/by_knowledge/1/name",
+    ] {
+        assert!(
+            value.pointer(pointer).is_some_and(|v| !v.is_null()),
+            "{pointer}"
+        );
+    }
+    // An empty log has a page as well.
+    let empty = tempfile::tempdir().unwrap();
+    rule().lay_down(empty.path()).unwrap();
+    let page = crate::report::verdict::html(&verdict_of(empty.path()));
+    assert!(page.contains("<h1>Keep the champion</h1>"));
+}
+
 /// The speed that issue reports ask for; run with `--ignored --nocapture`.
 #[test]
 #[ignore = "writes 600 MB; measured on demand"]

@@ -191,6 +191,7 @@ pub(crate) fn report(skill: f64, world: Option<World>) -> (Report, PageData) {
             client: "llama.cpp (SAMPLE)".to_owned(),
         }),
         evaluation,
+        trials: None,
         warnings: vec![
             "BTC/USD: 9 gaps, 31 candles missing; no example looks across a gap.".to_owned(),
             "EUR/USD has 6,225 candles only: its classes are short in training.".to_owned(),
