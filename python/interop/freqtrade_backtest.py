@@ -38,8 +38,6 @@ PAIR = "BTC/USD"
 FROM, TO = "2019-09-01", "2019-09-21"
 LABEL = ["--set", "dataset.label.buy_above=0.001", "--set", "dataset.label.sell_below=-0.001"]
 FEW = ["--set", "evaluate.calibration_decisions=60"]
-# An entry looks its signal up in memory; a request would take longer than this many seconds.
-HOT_PATH = 0.05
 
 PLAIN = '''
 from ForetuneExample import ForetuneExample
@@ -322,8 +320,8 @@ class Service:
     """`foretune shadow` at work on the local exchange."""
 
     def __init__(self, bench, url):
-        (bench.root / "token").write_text("let me in\n")
-        (bench.root / "wrong").write_text("let me in, please\n")
+        (bench.root / "token").write_text("a token of enough letters\n")
+        (bench.root / "wrong").write_text("another one of enough letters\n")
         self.process = subprocess.Popen(
             [bench.binary, "shadow", "--champion", "runs/a", "--challenger", "base", "--binance", url,
              "--instrument", PAIR, "--log", "live", "--late-after", "3600", "--listen", "127.0.0.1:0",
@@ -356,27 +354,35 @@ def bot(bench, name, rounds=1, **section):
                             "db_url": "sqlite://"}, RunMode.DRY_RUN).get_config()
     running = FreqtradeBot(config)
     strategy = running.strategy
-    polled, took = strategy.bot_loop_start, []
-    confirm, confirmed = strategy.confirm_trade_entry, []
-
-    def timed(function, times):
-        def run(*arguments, **named):
-            began = time.perf_counter()
-            try:
-                return function(*arguments, **named)
-            finally:
-                times.append(time.perf_counter() - began)
-        return run
-
-    strategy.bot_loop_start, strategy.confirm_trade_entry = timed(polled, took), timed(confirm, confirmed)
+    took = {"bot_loop_start": [], "custom_stake_amount": [], "confirm_trade_entry": []}
+    for name, times in took.items():
+        setattr(strategy, name, watched(getattr(strategy, name), times))
     running.startup()
     for _ in range(rounds):
         running.process()
     trades = len(Trade.get_open_trades())
     trouble = strategy.foretune().poller.trouble
     running.cleanup()
+    entering = took["custom_stake_amount"] + took["confirm_trade_entry"]
     return {"trades": trades, "records": lines(record) if record.exists() else [], "trouble": trouble,
-            "poll_seconds": max(took), "confirm_seconds": max(confirmed, default=0.0)}
+            "poll_seconds": max(seconds for seconds, _ in took["bot_loop_start"]),
+            "entry_seconds": max(seconds for seconds, _ in entering),
+            "entry_connections": sum(connections for _, connections in entering)}
+
+
+CONNECTIONS = []
+sys.addaudithook(lambda event, _: CONNECTIONS.append(event) if event == "socket.connect" else None)
+
+
+def watched(function, calls):
+    """Returns the function, noting of each call the seconds and the connections opened within."""
+    def run(*arguments, **named):
+        began, before = time.perf_counter(), len(CONNECTIONS)
+        try:
+            return function(*arguments, **named)
+        finally:
+            calls.append((time.perf_counter() - began, len(CONNECTIONS) - before))
+    return run
 
 
 def live(bench, exchange):
@@ -404,9 +410,9 @@ def live(bench, exchange):
             check(f"dry, enforce, {name}: entries are {'allowed' if trades else 'refused'} as set",
                   found["trades"] == trades and why in told and found["records"][0]["signal"] is None,
                   {"told": told, "poll_seconds": round(found["poll_seconds"], 3),
-                   "confirm_seconds": round(found["confirm_seconds"], 4)})
-            check(f"dry, {name}, {unavailable}: confirm_trade_entry asks nobody",
-                  found["confirm_seconds"] < HOT_PATH and found["poll_seconds"] < 2.5 * common["timeout"])
+                   "entry_seconds": round(found["entry_seconds"], 4)})
+            check(f"dry, {name}, {unavailable}: entering asks nobody, polling ends in time",
+                  found["entry_connections"] == 0 and found["poll_seconds"] < 2.5 * common["timeout"])
 
     unusable("wrong token", "401", token_file=str(bench.root / "wrong"))
     unusable("old signal", "older than", max_age=0.001)
