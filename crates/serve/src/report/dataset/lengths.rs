@@ -13,6 +13,8 @@ use crate::report::table::{Cell, Table};
 
 /// Lines of a file that are measured, evenly spread; all where there are no more.
 const MOST: usize = 4_000;
+/// The share of the lines that the histogram's columns are laid out for.
+const DRAWN: f64 = 0.99;
 /// Columns of the histogram, about.
 const COLUMNS: usize = 24;
 
@@ -55,8 +57,10 @@ pub struct Histogram {
     pub from: usize,
     /// How many lengths a column holds.
     pub width: usize,
-    /// Lines in each column.
+    /// Lines in each column; the last one has all longer lines as well.
     pub counts: Vec<usize>,
+    /// Whether there are longer ones than the last column's width would hold.
+    pub open: bool,
 }
 
 /// Measures the lines of one file while they are read.
@@ -115,7 +119,11 @@ pub(super) fn finish(counters: Vec<Counter>, ruler: &Ruler<'_>) -> Lengths {
 
 fn histogram(lengths: &[usize]) -> Histogram {
     let shortest = lengths.iter().min().copied().unwrap_or(0);
-    let longest = lengths.iter().max().copied().unwrap_or(0);
+    let mut sorted = lengths.to_vec();
+    sorted.sort_unstable();
+    // A few very long ones must not squeeze all others into two columns.
+    let most = (sorted.len() as f64 * DRAWN).ceil() as usize;
+    let longest = sorted.get(most.max(1) - 1).copied().unwrap_or(0);
     let width = round_up((longest - shortest) / COLUMNS + 1);
     let from = shortest - shortest % width;
     let columns = if lengths.is_empty() {
@@ -125,9 +133,12 @@ fn histogram(lengths: &[usize]) -> Histogram {
     };
     let mut counts = vec![0; columns];
     for length in lengths {
-        counts[(length - from) / width] += 1;
+        counts[((length - from) / width).min(columns - 1)] += 1;
     }
     Histogram {
+        open: sorted
+            .last()
+            .is_some_and(|length| *length >= from + columns * width),
         from,
         width,
         counts,
@@ -153,6 +164,7 @@ pub(super) fn section(lengths: &Lengths) -> String {
         from,
         width,
         counts,
+        open,
     } = &lengths.histogram;
     if counts.is_empty() {
         return String::new();
@@ -162,14 +174,21 @@ pub(super) fn section(lengths: &Lengths) -> String {
         .enumerate()
         .map(|(place, n)| {
             let low = from + place * width;
-            Column {
-                name: count(low),
-                note: format!(
-                    "{} to {}: {} lines",
+            let is_open = *open && place + 1 == counts.len();
+            let (name, range) = if is_open {
+                (
+                    format!("{}+", count(low)),
+                    format!("{} or more", count(low)),
+                )
+            } else {
+                (
                     count(low),
-                    count(low + width - 1),
-                    count(*n)
-                ),
+                    format!("{} to {}", count(low), count(low + width - 1)),
+                )
+            };
+            Column {
+                name,
+                note: format!("{range}: {} lines", count(*n)),
                 parts: vec![Part {
                     name: lengths.unit.clone(),
                     class: "p-train".to_owned(),
@@ -230,7 +249,12 @@ mod tests {
             (25, 2, 1)
         );
         assert_eq!(found.counts[24], 2);
+        assert!(!found.open);
         assert_eq!(histogram(&[]).counts.len(), 0);
+        let mut many = vec![50; 500];
+        many.push(9_000);
+        let found = histogram(&many);
+        assert_eq!((found.counts.clone(), found.open), (vec![501], true));
         let one = histogram(&[41]);
         assert_eq!((one.from, one.width, one.counts.len()), (41, 1, 1));
     }
