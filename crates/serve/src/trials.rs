@@ -108,36 +108,35 @@ pub fn record(path: &Path, tried: &Tried) -> Result<Standing, ServeError> {
             && line.periods_sha256 == periods_sha256
             && line.returns == returns
     });
-    let number = match known {
-        Some(line) => line.entry.number,
-        None => {
-            let trial = Trial {
-                configuration: tried.configuration.clone(),
-                tried_at: tried.at.0,
-                sharpe,
-                periods: returns.len(),
-            };
-            let entry = ledger.append(trial).map_err(|error| ServeError::Entry {
-                reason: error.to_string(),
-            })?;
-            let line = Line {
-                schema: SCHEMA,
-                entry: entry.clone(),
-                run: tried.run.clone(),
-                dataset_sha256: tried.dataset_sha256.clone(),
-                periods_sha256: periods_sha256.clone(),
-                returns,
-            };
-            let mut bytes = serde_json::to_vec(&line).map_err(|error| ServeError::Entry {
-                reason: error.to_string(),
-            })?;
-            bytes.push(b'\n');
-            file.append(&bytes)?;
-            file.sync()?;
-            let number = line.entry.number;
-            all.push(line);
-            number
-        }
+    let number = if let Some(line) = known {
+        line.entry.number
+    } else {
+        let trial = Trial {
+            configuration: tried.configuration.clone(),
+            tried_at: tried.at.0,
+            sharpe,
+            periods: returns.len(),
+        };
+        let entry = ledger.append(trial).map_err(|error| ServeError::Entry {
+            reason: error.to_string(),
+        })?;
+        let line = Line {
+            schema: SCHEMA,
+            entry: entry.clone(),
+            run: tried.run.clone(),
+            dataset_sha256: tried.dataset_sha256.clone(),
+            periods_sha256: periods_sha256.clone(),
+            returns,
+        };
+        let mut bytes = serde_json::to_vec(&line).map_err(|error| ServeError::Entry {
+            reason: error.to_string(),
+        })?;
+        bytes.push(b'\n');
+        file.append(&bytes)?;
+        file.sync()?;
+        let number = line.entry.number;
+        all.push(line);
+        number
     };
     let comparable: Vec<&Line> = all
         .iter()

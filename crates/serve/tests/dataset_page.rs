@@ -330,7 +330,12 @@ fn parts_that_touch_are_said_to() {
         .map(|l| serde_json::from_str(l).unwrap())
         .collect();
     lines[59]["span"][1] = json!(Timestamp(1_700_000_000_000));
-    let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+    let text = lines
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join("\n")
+        + "\n";
     std::fs::write(&path, text).unwrap();
     let page = page(directory.path()).unwrap();
     assert_eq!(page.spans.touching, 1);

@@ -79,7 +79,7 @@ pub struct Feature {
 pub(super) struct Columns {
     /// The facts taken and their titles; none for all.
     wanted: Option<BTreeMap<String, String>>,
-    columns: BTreeMap<String, Column>,
+    by_name: BTreeMap<String, Column>,
     /// Records compared: train, test.
     rows: [Vec<usize>; 2],
 }
@@ -105,7 +105,7 @@ impl Columns {
         });
         Self {
             wanted,
-            columns: BTreeMap::new(),
+            by_name: BTreeMap::new(),
             rows: [Vec::new(), Vec::new()],
         }
     }
@@ -125,7 +125,7 @@ impl Columns {
             {
                 continue;
             }
-            let column = self.columns.entry(name.clone()).or_default();
+            let column = self.by_name.entry(name.clone()).or_default();
             column.numbers[side].extend(fact.number());
             column.words[side].push(fact.word().to_owned());
         }
@@ -142,7 +142,7 @@ impl Columns {
             wanted.cloned().unwrap_or_else(|| name.replace('_', " "))
         };
         let mut features: Vec<Feature> = self
-            .columns
+            .by_name
             .iter()
             .map(|(name, column)| feature(name, title(name), column, sizes))
             .collect();

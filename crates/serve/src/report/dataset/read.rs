@@ -155,7 +155,12 @@ fn files(manifest: &Value, path: &Path) -> Result<Vec<(String, usize)>, ServeErr
         return Err(fault(path, 1, reason));
     };
     // A name with a folder in it is not one of examples, and never one outside.
-    let is_lines = |name: &str| name.ends_with(".jsonl") && !name.contains(['/', '\\']);
+    let is_lines = |name: &str| {
+        Path::new(name)
+            .extension()
+            .is_some_and(|end| end == "jsonl")
+            && !name.contains(['/', '\\'])
+    };
     let mut files: Vec<(String, usize)> = all
         .iter()
         .filter(|(name, _)| is_lines(name))
