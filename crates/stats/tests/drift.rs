@@ -1,5 +1,4 @@
 //! Drift against scipy and numpy: python/reference/drift_fixtures.py.
-#![expect(clippy::unwrap_used, reason = "tests may panic")]
 
 use serde::Deserialize;
 use stats::drift::{kolmogorov_smirnov, population_stability};
