@@ -73,7 +73,7 @@ pub(crate) struct Typed {
     #[arg(long, value_name = "TIME", requires = "log")]
     knowledge_cutoff: Option<Timestamp>,
     /// With --log: write the verdict as a self-contained HTML page
-    #[arg(long, value_name = "FILE", requires = "log")]
+    #[arg(long, value_name = "FILE", requires = "log", conflicts_with = "run")]
     page: Option<PathBuf>,
     /// Exit with code 5 unless the interval of the edge over the majority class is above zero; with
     /// --log, unless the verdict is to promote

@@ -175,7 +175,7 @@ fn a_verdict_has_a_page() {
     check(
         &run(folder.path(), "evaluate x --page verdict.html"),
         2,
-        &["--log"],
+        &["--page"],
     );
 }
 
