@@ -12,7 +12,8 @@ As a program (standard library alone, except for `disk` without tokens):
     python3 recipe/bundle.py base           checks a base model on this machine against the packed digest
 
 `recipe/settings.json` holds the numbers. `recipe/*_order.txt` has one line per optimiser step: the
-rows of `dataset/examples.jsonl` (or of the pairs) that the step learns from, counted from 0.
+rows of the training files (or of the pairs) that the step learns from, counted from 0. The training
+files are those of `row_files`, one after the other: `dataset/examples.jsonl`, or those of a bridge.
 `recipe/tokens/`, where present, holds those rows as token ids made by foretune's own tokenizer and
 chat template, with the mask and the loss weight of every token; then nothing is tokenised here.
 """
@@ -45,6 +46,12 @@ def order(stage):
     """Returns the rows of every optimiser step."""
     path = HERE / f"{stage}_order.txt"
     return [[int(row) for row in line.split()] for line in path.read_text().splitlines()]
+
+
+def texts_of(name):
+    """Returns the rows of a part of the data set as they were written."""
+    files = SETTINGS["row_files"] if name == "sft" else ["validation.jsonl"]
+    return [row for file in files for row in lines(ROOT / "dataset" / file)]
 
 
 def has_tokens():
@@ -100,7 +107,10 @@ def encode(tokens_of, messages, name):
 
 
 def decisions(tokens_of):
-    """Returns the tokens all answers begin with, and those that tell the decisions apart."""
+    """Returns the tokens all answers begin with, and those that tell the decisions apart; none for
+    answers of which no word weighs more than another."""
+    if not SETTINGS["decision_texts"]:
+        return [], []
     texts = [tokens_of(text, add_special_tokens=False)["input_ids"] for text in SETTINGS["decision_texts"]]
     shortest = min(map(len, texts))
     lead = 0
@@ -139,10 +149,9 @@ def examples(name, rows, tokens_of=None):
                 weights[at] = weight
             found[row["row"]] = {"input_ids": row["input_ids"], "weights": weights, "label": row["label"]}
         return {row: found[row] for row in rows}
-    file = {"sft": "examples.jsonl", "validation": "validation.jsonl"}[name]
     tokens_of = tokens_of or tokenizer()
     lead, labels = decisions(tokens_of)
-    texts = lines(ROOT / "dataset" / file)
+    texts = texts_of(name)
     found = {}
     for row in rows:
         ids, prompt = encode(tokens_of, texts[row]["messages"], texts[row]["id"])
@@ -190,7 +199,7 @@ def in_order():
             }
             for row in wanted
         ]
-    texts = lines(ROOT / "dataset" / "examples.jsonl")
+    texts = texts_of("sft")
     return [{"messages": texts[row]["messages"]} for row in wanted]
 
 

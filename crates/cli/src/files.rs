@@ -2,7 +2,7 @@
 //! renamed, so that a reader sees the old file or the new one and never half.
 
 use std::fs;
-use std::io::{ErrorKind, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::path::Path;
 
 use anyhow::Context;
@@ -57,6 +57,27 @@ pub(crate) fn check_directory(path: &Path) -> anyhow::Result<()> {
 /// Returns the error of doing something with a file.
 pub(crate) fn fail(action: &str, path: &Path, error: std::io::Error) -> anyhow::Error {
     anyhow::Error::new(error).context(format!("cannot {action} `{}`", path.display()))
+}
+
+/// Refuses to replace a file that does not begin as what is to be written does, letters of either
+/// case. `is` says what such a file is not.
+///
+/// # Errors
+/// With the path, when another file or a directory is there.
+pub(crate) fn refuse_other(path: &Path, start: &[u8], is: &str) -> Result<(), Stop> {
+    let Ok(found) = fs::metadata(path) else {
+        return Ok(());
+    };
+    let mut bytes = Vec::new();
+    let read = found.is_file()
+        && fs::File::open(path)
+            .and_then(|file| file.take(start.len() as u64).read_to_end(&mut bytes))
+            .is_ok();
+    if read && bytes.eq_ignore_ascii_case(start) {
+        return Ok(());
+    }
+    let message = format!("`{}` exists and {is}", path.display());
+    Err(Stop::new(Exit::Usage, message).hint("name another place, or remove what is there"))
 }
 
 /// Writes a file in one step.

@@ -32,6 +32,12 @@ impl Printed {
     }
 }
 
+/// Returns a count with its noun, which takes an `s` unless it is one.
+pub(crate) fn counted(count: usize, what: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {what}{plural}")
+}
+
 /// Prints a result on standard output. A reader who closed the pipe is no error.
 ///
 /// # Errors

@@ -31,7 +31,7 @@ use crate::{files, output};
 const SCHEMA: u32 = 1;
 const RECORD: &str = "manifest.json";
 /// What the manifest of a data set says it is.
-const DATASET_KIND: &str = "foretune-dataset";
+const DATASET_KINDS: [&str; 2] = ["foretune-dataset", dataset::bridge::KIND];
 /// What a training writes.
 const FILES: [&str; 4] = [
     "settings.toml",
@@ -241,12 +241,40 @@ pub(crate) fn refuse_own_input(folder: &Path, resume: bool, inputs: &[&Path]) ->
     }
 }
 
-/// Reports whether a directory is a data set by its manifest.
+/// Reports whether a directory is a data set or a bridge by its manifest.
 pub(crate) fn is_dataset(folder: &Path) -> bool {
     let manifest = std::fs::read(folder.join(RECORD)).ok();
     let manifest: Option<serde_json::Value> =
         manifest.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-    manifest.is_some_and(|manifest| manifest["kind"] == DATASET_KIND)
+    manifest.is_some_and(|manifest| DATASET_KINDS.iter().any(|kind| manifest["kind"] == *kind))
+}
+
+/// Refuses to write a file into a data set or a bridge, whose manifest lists all that is in it.
+///
+/// # Errors
+/// With the directory.
+pub(crate) fn refuse_in_dataset(out: &Path) -> Result<(), Stop> {
+    let Ok(place) = std::path::absolute(out) else {
+        return Ok(());
+    };
+    // Links are followed as far as there is something.
+    let above = place
+        .ancestors()
+        .skip(1)
+        .find_map(|p| p.canonicalize().ok());
+    let own = above.iter().flat_map(|path| path.ancestors());
+    match own.into_iter().find(|folder| is_dataset(folder)) {
+        None => Ok(()),
+        Some(folder) => Err(Stop::new(
+            Exit::Usage,
+            format!(
+                "`{}` lies in the data set `{}`, whose files are those of its manifest",
+                out.display(),
+                folder.display()
+            ),
+        )
+        .hint("name another place")),
+    }
 }
 
 /// Removes what an earlier training and what rests on it left in a run directory,

@@ -284,8 +284,9 @@ impl DatasetError {
                     .to_owned()
             }
             Self::LeakFound { .. } => {
-                "to look at it, build it with --no-audit, which the data set then says of itself, \
-                 and run `foretune audit DIR --html audit.html`; docs/audit.md explains each check"
+                "docs/audit.md explains each check; what it found is told above for a bridge, and for \
+                 a data set of decisions by building it with --no-audit (which it then says of \
+                 itself) and `foretune audit DIR --html audit.html`"
                     .to_owned()
             }
             Self::AuditBars { .. } => {

@@ -57,6 +57,12 @@ pub enum ServeError {
         /// What is wrong with it and what was expected.
         reason: String,
     },
+    /// A directory without a pre-registration is no shadow log.
+    #[error("there is no shadow log in `{}`: it has no `preregistration.json`", folder.display())]
+    NoShadowLog {
+        /// The directory.
+        folder: PathBuf,
+    },
     /// The log was begun under another pre-registration.
     #[error("`{}` states something else: {difference}", path.display())]
     Preregistered {
@@ -132,6 +138,9 @@ impl ServeError {
             Self::Line { .. } => {
                 Some("move the line to another file and look at it there".to_owned())
             }
+            Self::NoShadowLog { .. } => Some(
+                "`foretune shadow --replay --log DIR` makes one; name it with --log DIR".to_owned(),
+            ),
             Self::Preregistered { .. } => Some(
                 "what was laid down is not changed on the way: name another directory with --log, \
                  or go on as it says"

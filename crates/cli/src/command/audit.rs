@@ -5,25 +5,27 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 use dataset::audit::{self, AuditRecord, AuditReport, AuditSettings, Fields, Subject};
-use dataset::{Dataset, DatasetError, Split};
+use dataset::{Dataset, DatasetError, Split, bridge};
 use market::{Bars, Timeframe};
 use serde_json::json;
 
 use super::dataset_build::Input;
 use crate::arguments::Global;
 use crate::exit::{Exit, Stop};
-use crate::files;
 use crate::flow::{self, bars, data};
 use crate::output::{self, Printed};
 use crate::settings::Settings;
+use crate::{files, run};
 
 const HOUR: i64 = 3_600_000;
+/// What a page begins with.
+const HTML: &[u8] = b"<!doctype html";
 
 /// Look for anything from the future in training examples
 ///
 /// Audits a data set that foretune built, by building it again from candles cut,
 /// poisoned and mirrored at random times, from worlds in which nothing can be
-/// known, and by nine checks in all; or anyone's JSON lines with a time in each
+/// known, and by twelve checks in all; or anyone's JSON lines with a time in each
 /// line, by what can be seen without the program that wrote them. A check that
 /// cannot be made says so and is never green. Exit code 5 when a check is red.
 #[derive(Args, Debug)]
@@ -88,7 +90,7 @@ pub(crate) struct Typed {
     /// Seed of everything random [default: 17]
     #[arg(long, value_name = "N")]
     seed: Option<u32>,
-    /// Write the report as a page
+    /// Write the report as a page; another page that is there is replaced
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
 }
@@ -112,6 +114,10 @@ pub(crate) fn run(typed: &Typed, global: &Global) -> anyhow::Result<Printed> {
     settings.suspicious_edge = typed.allow_edge.unwrap_or(settings.suspicious_edge);
     settings.seed = typed.seed.map_or(settings.seed, u64::from);
     settings.validate()?;
+    if let Some(path) = &typed.html {
+        run::refuse_in_dataset(path)?;
+        files::refuse_other(path, HTML, "is no HTML page")?;
+    }
     let report = match typed.paths.as_slice() {
         [folder] if folder.is_dir() => of_dataset(typed, global, folder, &settings)?,
         files => of_files(typed, files, &settings)?,
@@ -165,6 +171,15 @@ fn of_dataset(
         );
         return Err(Stop::new(Exit::Usage, message)
             .hint("a data set says those things itself; its candles are named with --data")
+            .into());
+    }
+    if bridge::is_bridge(folder) {
+        let message = format!(
+            "`{}` is a bridge: a bridge is audited when it is built",
+            folder.display()
+        );
+        return Err(Stop::new(Exit::Data, message)
+            .hint("build it again without --no-audit; what was found then lies in its audit.html")
             .into());
     }
     let (dataset, _) = flow::examples::read(folder)?;

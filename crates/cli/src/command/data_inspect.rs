@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::arguments::Global;
 use crate::exit::{Exit, Stop};
 use crate::flow;
-use crate::output::Printed;
+use crate::output::{Printed, counted};
 use crate::settings::Settings;
 
 /// Report rows, spans, gaps and faults of every candle file
@@ -72,11 +72,6 @@ fn faulty(inspection: &Inspection) -> Stop {
         inspection.directory.display()
     );
     Stop::new(Exit::Data, message).hint("`files[].errors` of the result says why")
-}
-
-fn counted(count: usize, what: &str) -> String {
-    let plural = if count == 1 { "" } else { "s" };
-    format!("{count} {what}{plural}")
 }
 
 /// Returns the table people read.

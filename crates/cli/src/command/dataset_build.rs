@@ -9,6 +9,7 @@ use dataset::{DatasetError, Datasheet, Split};
 use serde_json::json;
 
 use crate::arguments::Global;
+use crate::exit::{Exit, Stop};
 use crate::flow;
 use crate::flow::bridge::{self, Origin};
 use crate::flow::dataset_page::Counting;
@@ -51,7 +52,7 @@ pub(crate) struct Typed {
     #[arg(long, value_name = "DIR", default_value = "dataset")]
     out: PathBuf,
     /// Package of features to build a forex bridge from: PAIR/train.parquet
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["world", "fear_greed"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["world", "fear_greed", "data"])]
     package: Option<PathBuf>,
     /// Leave the leak audit out; the data set then says that it was skipped
     #[arg(long)]
@@ -119,7 +120,7 @@ impl Input {
 pub(crate) fn run(typed: &Typed, global: &Global) -> anyhow::Result<Printed> {
     let settings = Settings::resolve(global, &typed.input.flags())?;
     let counting = Counting::open(typed.base.as_deref(), &settings.model)?;
-    if let Some(origin) = bridge_origin(typed, &settings) {
+    if let Some(origin) = bridge_origin(typed, &settings)? {
         return run_bridge(typed, &settings, &origin, &counting);
     }
     refuse_unfit(&typed.out)?;
@@ -153,14 +154,23 @@ pub(crate) fn run(typed: &Typed, global: &Global) -> anyhow::Result<Printed> {
 
 /// Returns what a bridge is to be built from, if one is asked for: a package, or candles under the
 /// bridge's preset.
-fn bridge_origin(typed: &Typed, settings: &Settings) -> Option<Origin> {
+///
+/// # Errors
+/// When the preset is named alone: the bundled candles are no currencies.
+fn bridge_origin(typed: &Typed, settings: &Settings) -> Result<Option<Origin>, Stop> {
     if let Some(package) = &typed.package {
-        return Some(Origin::Package(package.clone()));
+        return Ok(Some(Origin::Package(package.clone())));
     }
     if settings.preset.as_deref() != Some("forex-bridge") || typed.input.world.is_some() {
-        return None;
+        return Ok(None);
     }
-    settings.data.directory.clone().map(Origin::Candles)
+    if let Some(directory) = &settings.data.directory {
+        return Ok(Some(Origin::Candles(directory.clone())));
+    }
+    let message = "the preset `forex-bridge` builds a bridge, and neither a package of features nor \
+                   candles are named";
+    Err(Stop::new(Exit::Usage, message)
+        .hint("name a package with --package DIR, or candles of currencies with --data DIR"))
 }
 
 fn run_bridge(
@@ -263,7 +273,7 @@ fn refuse_unfit(out: &Path) -> anyhow::Result<()> {
         files::check_directory(parent)?;
     }
     let filled = std::fs::read_dir(out).is_ok_and(|mut entries| entries.next().is_some());
-    if filled && !run::is_dataset(out) {
+    if filled && (!run::is_dataset(out) || dataset::bridge::is_bridge(out)) {
         let path = out.to_owned();
         return Err(DatasetError::NotADataset { path }.into());
     }

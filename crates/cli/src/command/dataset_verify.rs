@@ -8,6 +8,7 @@ use dataset::bridge;
 
 use crate::arguments::Global;
 use crate::exit::{Exit, Stop};
+use crate::flow::examples;
 use crate::output::Printed;
 
 /// Check that a data set is complete, unaltered and audited
@@ -30,6 +31,7 @@ pub(crate) struct Typed {
 /// # Errors
 /// When there is no readable manifest.
 pub(crate) fn run(typed: &Typed, _global: &Global) -> anyhow::Result<Printed> {
+    examples::require(&typed.directory)?;
     let found = bridge::verify(&typed.directory)?;
     let mut text = String::new();
     for item in &found.items {

@@ -14,7 +14,7 @@ use stats::Interval;
 
 use crate::exit::{Exit, Stop};
 use crate::files;
-use crate::output::Printed;
+use crate::output::{Printed, counted};
 
 /// Judges the log in `folder`, and writes the verdict's page where one is asked for.
 ///
@@ -32,6 +32,9 @@ pub(crate) fn run(
         knowledge_cutoff,
     };
     let verdict = judge(folder, &settings)?;
+    if verdict.champion.is_none() {
+        return Err(nothing(folder, &verdict).into());
+    }
     let mut text = text(&verdict);
     if let Some(page) = page {
         files::write(page, report::verdict::html(&verdict).as_bytes())?;
@@ -50,6 +53,21 @@ pub(crate) fn run(
         text,
         stop: refused.then(|| Stop::new(Exit::Refused, why)),
     })
+}
+
+/// The error of a log that nothing can be said about yet.
+fn nothing(folder: &Path, verdict: &Verdict) -> Stop {
+    let message = format!("no decision is in `{}`", folder.display());
+    if verdict.faults.first.is_empty() {
+        return Stop::new(Exit::Usage, message)
+            .hint("run `foretune shadow --replay --log LOG` first");
+    }
+    let read = format!("{} read{}", counted(verdict.lines, "line"), faults(verdict));
+    Stop::new(
+        Exit::Data,
+        format!("{message} that can be used: {}", read.trim_end()),
+    )
+    .hint("docs/shadow-log.md says what a line must hold")
 }
 
 fn now() -> Result<Timestamp, Stop> {
@@ -88,7 +106,7 @@ fn text(verdict: &Verdict) -> String {
     if let (Some(name), Some(since)) = (&verdict.champion, verdict.champion_since) {
         let _ = writeln!(out, "champion: `{name}` since {since}");
     }
-    let _ = write!(out, "{} lines read", verdict.lines);
+    let _ = write!(out, "{} read", counted(verdict.lines, "line"));
     out += &faults(verdict);
     for challenger in &verdict.challengers {
         out.push('\n');
@@ -224,7 +242,7 @@ fn table(figures: &Figures, challenger: &Challenger) -> String {
         Some(&figures.accuracy_lead),
     );
     row(
-        "right at +-1 % %",
+        "right at +-1 % moves, %",
         old.plan_accuracy,
         new.plan_accuracy,
         100.0,

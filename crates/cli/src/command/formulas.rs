@@ -699,7 +699,8 @@ fn verify(all: &Catalogue, path: &Path) -> anyhow::Result<Printed> {
         let _ = write!(text, "\n{fault}");
     }
     let stop = (!found.faults.is_empty()).then(|| {
-        let message = format!("`{}` has {} faults", path.display(), found.faults.len());
+        let faults = output::counted(found.faults.len(), "fault");
+        let message = format!("`{}` has {faults}", path.display());
         Stop::new(Exit::Data, message).hint("make it again with `foretune formulas examples`")
     });
     Ok(Printed {

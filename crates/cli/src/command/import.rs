@@ -18,7 +18,8 @@ use super::train_sft::refuse_foreign;
 use crate::arguments::Global;
 use crate::exit::{Exit, Stop};
 use crate::files;
-use crate::flow::{base, examples};
+use crate::flow::base;
+use crate::flow::corpus::Corpus;
 use crate::output::{self, Printed};
 use crate::run::{self, Record, Run, Training, sha256_of};
 use crate::settings::Settings;
@@ -26,6 +27,20 @@ use crate::settings::Settings;
 /// What a recipe's scripts leave beside an adapter.
 const ORIGIN: &str = "foretune.json";
 const METRICS: &str = "metrics.jsonl";
+/// What else an imported run consists of.
+const SETTINGS: &str = "settings.toml";
+const ADAPTER: &str = "adapter";
+
+/// Keys of an adapter's configuration that plain LoRA has: a fault in another says that it is more.
+const OWN_KEYS: [&str; 5] = [
+    "r",
+    "lora_alpha",
+    "lora_dropout",
+    "use_rslora",
+    "base_model_name_or_path",
+];
+const PLAIN_LORA: &str = "train plain LoRA (no DoRA, no modules_to_save, bias none), or merge it \
+                          with PEFT first";
 
 /// Take in an adapter trained elsewhere, as a run that export, check and evaluate accept
 ///
@@ -44,7 +59,7 @@ pub(crate) struct Typed {
     /// PEFT directory, or LoRA GGUF file
     #[arg(value_name = "ADAPTER")]
     adapter: PathBuf,
-    /// Data set the adapter was trained on, and is evaluated on
+    /// Data set or bridge the adapter was trained on, and is evaluated on
     #[arg(long, value_name = "DIR", default_value = "dataset")]
     dataset: PathBuf,
     /// Run directory
@@ -85,7 +100,7 @@ pub(crate) fn run(typed: &Typed, global: &Global) -> anyhow::Result<Printed> {
     files::check_directory(&typed.out)?;
     refuse_foreign(&typed.out)?;
     run::refuse_own_input(&typed.out, false, &[&typed.adapter, &typed.dataset])?;
-    let (dataset, _) = examples::read(&typed.dataset)?;
+    let corpus = Corpus::open(&typed.dataset)?;
     // A directory is read before the base model is fetched; a file is read by the base's shape.
     let file = is_lora_file(&typed.adapter)?;
     let folder = (!file).then(|| read_adapter(&typed.adapter)).transpose()?;
@@ -114,25 +129,10 @@ pub(crate) fn run(typed: &Typed, global: &Global) -> anyhow::Result<Printed> {
     };
 
     adopt(&mut settings, &tensors, &lora);
-    run::make_room(&typed.out, false)?;
-    run::begin(&typed.out)?;
-    files::write(
-        &typed.out.join("settings.toml"),
-        settings.to_toml()?.as_bytes(),
-    )?;
-    let mut log = String::new();
-    for step in &history {
-        log += &serde_json::to_string(step)?;
-        log.push('\n');
-    }
-    files::write(&typed.out.join(METRICS), log.as_bytes())?;
-    let config = PeftConfig {
-        base_model_name_or_path: settings.model.source.clone(),
-    };
-    peft::write(&typed.out.join("adapter"), &tensors, &config)?;
+    write_files(typed, &settings, &tensors, &history)?;
     let last = history.last();
     let training = Training {
-        examples_available: dataset.train.len(),
+        examples_available: corpus.available(),
         examples: last.map_or(0, |step| step.examples),
         steps: last.map_or(0, |step| step.step),
         tokens: last.map_or(0, |step| step.tokens),
@@ -161,6 +161,45 @@ pub(crate) fn run(typed: &Typed, global: &Global) -> anyhow::Result<Printed> {
     Ok(Printed::new(data, text))
 }
 
+/// Writes what a training writes: all of it beside the run directory first, so that a value that
+/// cannot be written leaves everything as it was.
+fn write_files(
+    typed: &Typed,
+    settings: &Settings,
+    tensors: &LoraTensors,
+    history: &[StepRecord],
+) -> anyhow::Result<()> {
+    let parent = match typed.out.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    files::create_directory(parent)?;
+    let fresh = tempfile::Builder::new()
+        .prefix(".import-")
+        .tempdir_in(parent)
+        .with_context(|| format!("cannot create a directory in `{}`", parent.display()))?;
+    let fresh = fresh.path();
+    files::write(&fresh.join(SETTINGS), settings.to_toml()?.as_bytes())?;
+    let mut log = String::new();
+    for step in history {
+        log += &serde_json::to_string(step)?;
+        log.push('\n');
+    }
+    files::write(&fresh.join(METRICS), log.as_bytes())?;
+    let config = PeftConfig {
+        base_model_name_or_path: settings.model.source.clone(),
+    };
+    peft::write(&fresh.join(ADAPTER), tensors, &config)?;
+    run::make_room(&typed.out, false)?;
+    run::begin(&typed.out)?;
+    for name in [SETTINGS, METRICS, ADAPTER] {
+        let place = typed.out.join(name);
+        std::fs::rename(fresh.join(name), &place)
+            .map_err(|error| files::fail("write", &place, error))?;
+    }
+    Ok(())
+}
+
 /// Reads a PEFT directory, saying what is the matter where none is.
 fn read_adapter(folder: &Path) -> anyhow::Result<LoraTensors> {
     let has = |name: &str| folder.join(name).is_file();
@@ -181,7 +220,23 @@ fn read_adapter(folder: &Path) -> anyhow::Result<LoraTensors> {
             "save the adapter again with `save_pretrained(..., safe_serialization=True)`",
         ));
     }
-    Ok(peft::read(folder)?.0)
+    let read = peft::read(folder).map_err(|error| {
+        if more_than_plain(&error) {
+            let stop = Stop::new(Exit::Model, error.to_string()).hint(PLAIN_LORA);
+            return anyhow::Error::new(stop);
+        }
+        error.into()
+    });
+    Ok(read?.0)
+}
+
+/// Reports whether an adapter was refused because it is more than two matrices a layer.
+fn more_than_plain(error: &WeightsError) -> bool {
+    match error {
+        WeightsError::Key { key, .. } => !OWN_KEYS.contains(&key.as_str()),
+        WeightsError::Tensor { message, .. } => message.contains("plain LoRA"),
+        _ => false,
+    }
 }
 
 /// Tells a file of an adapter from a directory; a file that is no GGUF is neither.

@@ -5,24 +5,30 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use dataset::archive::{self, Bundle, Limits, Verified};
+use dataset::bridge::{self, Kind};
 use dataset::{DatasetError, PreferencePair};
 use serde_json::{Value, json};
 
 use crate::arguments::Global;
 use crate::exit::{Exit, Stop};
-use crate::flow::{base, examples};
+use crate::flow::base;
+use crate::flow::corpus::Corpus;
 use crate::output::Printed;
 use crate::progress::Progress;
 use crate::recipe::{self, Recipe};
 use crate::run::sha256_of;
 use crate::settings::Settings;
-use crate::{files, interrupt};
+use crate::{files, interrupt, run};
+
+/// What a zstd frame begins with (RFC 8878, section 3.1.1).
+const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 
 /// Pack a data set, its settings and a training recipe into one archive
 ///
 /// The archive is a zstd-compressed tar that any machine opens. Its bytes depend on its content
 /// alone: the same data set and settings give the same archive. It says the size and sha256 of
-/// every file in it, and `verify.sh` inside checks them without foretune.
+/// every file in it, and `verify.sh` inside checks them without foretune. A bridge is packed like
+/// any data set; a recipe trains on its conversations in the order of a native training.
 #[derive(Args, Debug)]
 #[command(
     args_conflicts_with_subcommands = true,
@@ -31,6 +37,7 @@ Examples:
   foretune pack --out bundle.tar.zst
   foretune pack --include-formulas --out bundle.tar.zst
   foretune pack --recipe trl --base HuggingFaceTB/SmolLM2-135M-Instruct --out gpu.tar.zst
+  foretune pack --dataset forex_integrated --pairs --recipe trl --base ORG/NAME --out gpu.tar.zst
   foretune pack verify bundle.tar.zst
   foretune unpack bundle.tar.zst --out work"
 )]
@@ -57,18 +64,23 @@ enum What {
 /// What goes into an archive.
 #[derive(Args, Debug)]
 struct Parts {
-    /// Data set directory
+    /// Directory of a data set or a bridge
     #[arg(long, value_name = "DIR", default_value = "dataset")]
     dataset: PathBuf,
-    /// The archive to write
+    /// The archive to write; another archive that is there is replaced
     #[arg(long, value_name = "FILE", default_value = "bundle.tar.zst")]
     out: PathBuf,
     /// Add the questions about formulas from this directory
     #[arg(long, value_name = "DIR", num_args = 0..=1, default_missing_value = "formulas")]
     include_formulas: Option<PathBuf>,
-    /// Add preference pairs, JSON lines; a recipe trains on them after the examples
-    #[arg(long, value_name = "FILE")]
-    pairs: Option<PathBuf>,
+    /// Add preference pairs, JSON lines; a recipe trains on them after the examples. Without FILE
+    /// those of the bridge
+    #[arg(long, value_name = "FILE", num_args = 0..=1)]
+    #[expect(
+        clippy::option_option,
+        reason = "the form of a flag with an optional value"
+    )]
+    pairs: Option<Option<PathBuf>>,
     /// Add scripts and settings that train on a GPU
     #[arg(long, value_enum, value_name = "TRAINER")]
     recipe: Option<Recipe>,
@@ -142,7 +154,9 @@ fn pack(parts: &Parts, global: &Global) -> anyhow::Result<Printed> {
         })
         .collect();
     let settings = Settings::resolve(global, &flags)?;
-    let (dataset, _) = examples::read(&parts.dataset)?;
+    run::refuse_in_dataset(&parts.out)?;
+    files::refuse_other(&parts.out, &ZSTD_MAGIC, "is no zstd archive")?;
+    let corpus = Corpus::open(&parts.dataset)?;
     let mut bundle = Bundle::new(Value::Null);
     add_dataset(&mut bundle, &parts.dataset)?;
     add(&mut bundle, "foretune.toml", settings.to_toml()?)?;
@@ -155,25 +169,19 @@ fn pack(parts: &Parts, global: &Global) -> anyhow::Result<Printed> {
         Some(folder) => Some(add_formulas(&mut bundle, folder)?),
         None => None,
     };
-    let pairs = parts
-        .pairs
-        .as_deref()
-        .map(dataset::read_pairs)
-        .transpose()?;
-    if let (Some(pairs), Some(path)) = (&pairs, &parts.pairs) {
-        if pairs.is_empty() {
-            let message = format!("`{}` holds no pair", path.display());
-            return Err(Stop::new(Exit::Data, message).into());
-        }
+    let pairs = pairs(parts, &corpus)?;
+    if let Some(pairs) = &pairs {
         add(&mut bundle, "pairs.jsonl", pair_lines(pairs)?)?;
     }
     let dataset_sha256 = sha256_of(&parts.dataset.join("manifest.json"))?;
+    let counts = Counts::of(&corpus);
     let mut about = json!({
         "dataset": {
+            "kind": counts.kind,
             "manifest_sha256": dataset_sha256,
-            "train": dataset.train.len(),
-            "validation": dataset.validation.len(),
-            "test": dataset.test.len(),
+            "train": counts.train,
+            "validation": counts.validation,
+            "test": counts.test,
         },
         "model": settings.model.source,
         "formulas": formulas,
@@ -186,7 +194,7 @@ fn pack(parts: &Parts, global: &Global) -> anyhow::Result<Printed> {
             parts,
             trainer,
             &settings,
-            &dataset,
+            &corpus,
             &dataset_sha256,
             pairs.as_deref(),
         )?;
@@ -200,11 +208,7 @@ fn pack(parts: &Parts, global: &Global) -> anyhow::Result<Printed> {
         notes = made.differences;
     }
     let page = recipe::bundle_readme(&recipe::Page {
-        examples: [
-            dataset.train.len(),
-            dataset.validation.len(),
-            dataset.test.len(),
-        ],
+        contents: &counts.words,
         formulas,
         pairs: pairs.as_ref().map(Vec::len),
         recipe: parts.recipe,
@@ -257,14 +261,18 @@ fn add(bundle: &mut Bundle, name: &str, content: impl Into<Vec<u8>>) -> anyhow::
 
 /// Adds the files that a data set's manifest lists, and the truth about a synthetic world.
 fn add_dataset(bundle: &mut Bundle, folder: &Path) -> anyhow::Result<()> {
-    let manifest = dataset::read_manifest(folder)?;
+    let listed = if bridge::is_bridge(folder) {
+        bridge::read_bridge_manifest(folder)?.files
+    } else {
+        dataset::read_manifest(folder)?.files
+    };
     let mut put = |name: &str, sha256: Option<&str>| {
         let member = format!("dataset/{name}");
         bundle
             .add_file(&member, &folder.join(name), sha256)
             .map_err(DatasetError::from)
     };
-    for (name, sheet) in &manifest.files {
+    for (name, sheet) in &listed {
         put(name, Some(&sheet.sha256))?;
     }
     put("manifest.json", None)?;
@@ -272,6 +280,78 @@ fn add_dataset(bundle: &mut Bundle, folder: &Path) -> anyhow::Result<()> {
         put("world.json", None)?;
     }
     Ok(())
+}
+
+/// What a data set holds, for the manifest and the first page.
+struct Counts {
+    /// `decisions` or `bridge`.
+    kind: &'static str,
+    train: usize,
+    validation: usize,
+    test: usize,
+    words: String,
+}
+
+impl Counts {
+    fn of(corpus: &Corpus) -> Self {
+        let train = corpus.available();
+        match corpus {
+            Corpus::Decisions(dataset) => {
+                let (validation, test) = (dataset.validation.len(), dataset.test.len());
+                Self {
+                    kind: "decisions",
+                    train,
+                    validation,
+                    test,
+                    words: format!(
+                        "{train} training, {validation} validation and {test} test examples"
+                    ),
+                }
+            }
+            Corpus::Conversations(files) => {
+                let lines =
+                    |name: &str| files.manifest.files.get(name).map_or(0, |file| file.lines);
+                let (validation, test) = (lines("validation.jsonl"), lines("test.jsonl"));
+                Self {
+                    kind: "bridge",
+                    train,
+                    validation,
+                    test,
+                    words: format!(
+                        "a bridge: {train} training conversations ({} from market data), {} \
+                         preference pairs, {validation} validation and {test} test scenarios held \
+                         out, the ensemble's models",
+                        files.from_market,
+                        lines(Kind::Preference.file())
+                    ),
+                }
+            }
+        }
+    }
+}
+
+/// Reads the preference pairs asked for: those of a file, or the bridge's own.
+fn pairs(parts: &Parts, corpus: &Corpus) -> anyhow::Result<Option<Vec<PreferencePair>>> {
+    let path = match (&parts.pairs, corpus) {
+        (None, _) => return Ok(None),
+        (Some(Some(path)), _) => path.clone(),
+        (Some(None), Corpus::Conversations(_)) => parts.dataset.join(Kind::Preference.file()),
+        (Some(None), Corpus::Decisions(_)) => {
+            let message = format!(
+                "`--pairs` names no file, and `{}` has no pairs of its own: it is no bridge",
+                parts.dataset.display()
+            );
+            return Err(Stop::new(Exit::Usage, message)
+                .hint("name the file: `--pairs pairs.jsonl`")
+                .into());
+        }
+    };
+    let pairs = dataset::read_pairs(&path)?;
+    if pairs.is_empty() {
+        let message = format!("`{}` holds no pair", path.display());
+        return Err(Stop::new(Exit::Data, message).into());
+    }
+    Ok(Some(pairs))
 }
 
 /// Adds the questions about formulas, checked against their datasheet; returns how many.
@@ -327,7 +407,7 @@ fn recipe_files(
     parts: &Parts,
     trainer: Recipe,
     settings: &Settings,
-    dataset: &dataset::Dataset,
+    corpus: &Corpus,
     dataset_sha256: &str,
     pairs: Option<&[PreferencePair]>,
 ) -> anyhow::Result<recipe::Made> {
@@ -355,7 +435,7 @@ fn recipe_files(
     recipe::files(&recipe::Inputs {
         recipe: trainer,
         settings,
-        dataset,
+        corpus,
         dataset_sha256,
         pairs,
         base: base.as_ref(),

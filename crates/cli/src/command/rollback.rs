@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use serve::registry::BASE;
 
 use crate::arguments::Global;
 use crate::clock;
 use crate::exit::{Exit, Stop};
-use crate::flow::package::Named;
+use crate::flow::package::{Named, Package};
 use crate::flow::registry::{judged, registry};
 use crate::output::Printed;
 
@@ -38,12 +39,15 @@ pub(crate) struct Typed {
 ///
 /// # Errors
 /// With exit code 5 when the verdict does not say so and no reason is given; when there was no
-/// champion before, or registry or log cannot be used.
+/// champion before, its weights are not those of its manifest, or registry or log cannot be used.
 pub(crate) fn run(typed: &Typed, global: &Global) -> anyhow::Result<Printed> {
     let registry = registry(typed.registry.as_deref(), global)?;
     let before = registry
         .state()?
         .and_then(|state| state.before.last().cloned());
+    if let Some(name) = before.as_deref().filter(|name| *name != BASE) {
+        Package::in_registry(&registry, name)?.unaltered()?;
+    }
     let verdict = match (&typed.log, &before) {
         (Some(log), Some(name)) => {
             let sha256 = Named::find(name, &registry)?.adapter_sha256()?;

@@ -208,6 +208,14 @@ fn metric(text: &str) -> Result<Metric, String> {
 /// When arms, data, log or address cannot be used; in a replay also on Ctrl-C. Ctrl-C ends a live
 /// service in order.
 pub(crate) fn run(typed: &Typed, global: &Global) -> anyhow::Result<Printed> {
+    if let (Some(from), Some(to)) = (typed.from, typed.to)
+        && from > to
+    {
+        let message = format!("`--from {from}` is after `--to {to}`");
+        return Err(Stop::new(Exit::Usage, message)
+            .hint("there is nothing between them to replay")
+            .into());
+    }
     let settings = Settings::resolve(global, &typed.settings())?;
     let rule = settings.shadow.clone();
     let registry = Registry::new(&rule.registry);
@@ -310,5 +318,16 @@ fn listen(http: &Http, shadow: &Shadow, mode: Mode) -> Option<SocketAddr> {
 fn token(path: &Path) -> anyhow::Result<String> {
     let text =
         std::fs::read_to_string(path).map_err(|error| crate::files::fail("read", path, error))?;
-    Ok(text.trim().to_owned())
+    let token = text.trim();
+    // A header cannot carry a second line: nobody could ever send it.
+    if token.contains(|c: char| c.is_whitespace() || c.is_control()) {
+        let message = format!(
+            "`{}` holds more than a token: expected one line without blanks",
+            path.display()
+        );
+        return Err(Stop::new(Exit::Usage, message)
+            .hint("write the token alone: `openssl rand -hex 24 > FILE`")
+            .into());
+    }
+    Ok(token.to_owned())
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use dataset::bridge::{self, TrainingFiles};
+use dataset::bridge::{self, FORMULAS, JOINED, Kind, TrainingFiles};
 use dataset::{Dataset, Example};
 use model::Encoded;
 use train::Validation;
@@ -34,27 +34,34 @@ pub(crate) struct Tokens {
 }
 
 impl Corpus {
+    /// Reads a directory as [`Self::open`], and says how much it gives a training.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub(crate) fn read(directory: &Path) -> anyhow::Result<Self> {
+        let corpus = Self::open(directory)?;
+        let from_market = match &corpus {
+            Self::Decisions(dataset) => dataset.train.len(),
+            Self::Conversations(files) => files.from_market,
+        };
+        output::note(&format!(
+            "loaded {} samples ({from_market} from your market data)",
+            corpus.available()
+        ));
+        Ok(corpus)
+    }
+
     /// Reads a directory; every file is compared with the manifest (Gate 3).
     ///
     /// # Errors
     /// When it holds neither, or something altered or missing.
-    pub(crate) fn read(directory: &Path) -> anyhow::Result<Self> {
-        if !bridge::is_bridge(directory) {
-            let (dataset, _) = examples::read(directory)?;
-            output::note(&format!(
-                "loaded {} samples ({} from your market data)",
-                dataset.train.len(),
-                dataset.train.len()
-            ));
-            return Ok(Self::Decisions(Box::new(dataset)));
+    pub(crate) fn open(directory: &Path) -> anyhow::Result<Self> {
+        if bridge::is_bridge(directory) {
+            let files = bridge::read_training(directory)?;
+            return Ok(Self::Conversations(Box::new(files)));
         }
-        let files = bridge::read_training(directory)?;
-        output::note(&format!(
-            "loaded {} samples ({} from your market data)",
-            files.conversations.len(),
-            files.from_market
-        ));
-        Ok(Self::Conversations(Box::new(files)))
+        let (dataset, _) = examples::read(directory)?;
+        Ok(Self::Decisions(Box::new(dataset)))
     }
 
     /// Returns the number of training examples there are.
@@ -119,10 +126,25 @@ fn chosen(
     files: &TrainingFiles,
     most: usize,
 ) -> impl Iterator<Item = &dataset::bridge::Conversation> {
+    let rows = conversation_rows(files, most).into_iter();
+    rows.map(|row| &files.conversations[row])
+}
+
+/// Returns which conversations a training uses, counted from 0 in the order of the files.
+pub(crate) fn conversation_rows(files: &TrainingFiles, most: usize) -> Vec<usize> {
     let all: Vec<usize> = (0..files.conversations.len()).collect();
     let most = if most == 0 { all.len() } else { most };
-    let chosen: Vec<usize> = select::evenly(&all, most).collect();
-    chosen.into_iter().map(|index| &files.conversations[index])
+    select::evenly(&all, most).collect()
+}
+
+/// Returns the files that conversations were read from, in the order in which they were.
+pub(crate) fn conversation_files(files: &TrainingFiles) -> Vec<&'static str> {
+    let mut names = [Kind::Reading, Kind::Scenario, Kind::Calculation]
+        .map(Kind::file)
+        .to_vec();
+    names.extend([FORMULAS, JOINED]);
+    names.retain(|name| files.manifest.files.contains_key(*name));
+    names
 }
 
 /// Returns held-out examples to watch while training.

@@ -172,21 +172,7 @@ fn write(
 /// # Errors
 /// When the directory holds no data set or an altered one.
 pub(crate) fn read(directory: &Path) -> anyhow::Result<(Dataset, Option<World>)> {
-    let manifest = std::fs::symlink_metadata(directory.join("manifest.json"));
-    if let Err(error) = manifest
-        && matches!(
-            error.kind(),
-            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-        )
-    {
-        let message = format!(
-            "there is no data set in `{}`: it has no `manifest.json`",
-            directory.display()
-        );
-        return Err(Stop::new(Exit::Data, message)
-            .hint("`foretune dataset build --out DIR` makes one; name it with --dataset DIR")
-            .into());
-    }
+    require(directory)?;
     let dataset = Dataset::read(directory)?;
     let path = directory.join(WORLD_FILE);
     let world = match std::fs::read(&path) {
@@ -200,6 +186,28 @@ pub(crate) fn read(directory: &Path) -> anyhow::Result<(Dataset, Option<World>)>
         }
     };
     Ok((dataset, world))
+}
+
+/// Refuses a directory without a manifest, which is no data set of any kind.
+///
+/// # Errors
+/// With the directory and what makes one.
+pub(crate) fn require(directory: &Path) -> Result<(), Stop> {
+    let manifest = std::fs::symlink_metadata(directory.join("manifest.json"));
+    if let Err(error) = manifest
+        && matches!(
+            error.kind(),
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+        )
+    {
+        let message = format!(
+            "there is no data set in `{}`: it has no `manifest.json`",
+            directory.display()
+        );
+        return Err(Stop::new(Exit::Data, message)
+            .hint("`foretune dataset build --out DIR` makes one; name it with --dataset DIR"));
+    }
+    Ok(())
 }
 
 fn render(

@@ -23,6 +23,7 @@ const PROMPT: &str = "prompt.jinja";
 const COMPLETIONS: &str = "completions.toml";
 const ADAPTER: &str = "adapter";
 const PEFT: [&str; 2] = ["adapter_config.json", "adapter_model.safetensors"];
+const PUT_BACK: &str = "files of the registry are never changed: put the original back";
 /// A run's own registry, in its directory.
 const OF_RUN: &str = "package";
 
@@ -63,6 +64,7 @@ impl Named {
         let path = Path::new(name);
         if path.is_dir() {
             let run = Run::open(path)?;
+            refuse_bridge(&run)?;
             return Ok(match of_run(&run)? {
                 Some(package) => Self::Package(Box::new(package)),
                 None => Self::Run(Box::new(run)),
@@ -160,6 +162,20 @@ pub(crate) fn load_base(named: &[Named]) -> anyhow::Result<Base> {
     Ok(base)
 }
 
+/// Refuses a run whose adapter was trained on a bridge: it is asked about signals and answers
+/// APPROVE or VETO, and nothing here reads that.
+fn refuse_bridge(run: &Run) -> Result<(), Stop> {
+    if !dataset::bridge::is_bridge(&run.dataset()) {
+        return Ok(());
+    }
+    let message = format!(
+        "the adapter of `{}` was trained on a bridge: a bridge's adapter judges signals of a \
+         package; `predict`, `shadow` and `promote` are about decisions from candles",
+        run.folder.display()
+    );
+    Err(Stop::new(Exit::Data, message).hint("use `foretune evaluate` and `foretune check`"))
+}
+
 /// Returns a run's package if it has one of its present adapter.
 fn of_run(run: &Run) -> anyhow::Result<Option<Package>> {
     let own = Registry::new(&run.folder.join(OF_RUN));
@@ -255,8 +271,10 @@ impl Package {
     /// Copies the package into a registry, under its name or another.
     ///
     /// # Errors
-    /// When the name is taken by other weights or a file cannot be copied.
+    /// When the name is taken by other weights, weights are not those of the manifest, or a file
+    /// cannot be copied.
     pub(crate) fn copy_to(&self, registry: &Registry, name: &str) -> anyhow::Result<()> {
+        self.unaltered()?;
         let mut files = Vec::new();
         let peft = PEFT.iter().map(|name| format!("{ADAPTER}/{name}"));
         for name in [PROMPT.to_owned(), COMPLETIONS.to_owned()]
@@ -272,7 +290,44 @@ impl Package {
             name: name.to_owned(),
             ..self.manifest.clone()
         };
-        Ok(registry.add(&manifest, &files)?)
+        registry.add(&manifest, &files)?;
+        // One that was there already is left as it is, and may not be what it says.
+        let folder = registry.adapter(name)?;
+        Self { manifest, folder }.unaltered()
+    }
+
+    /// Finds an adapter of the registry.
+    ///
+    /// # Errors
+    /// When there is none of the name, or its manifest cannot be used.
+    pub(crate) fn in_registry(registry: &Registry, name: &str) -> anyhow::Result<Self> {
+        let folder = registry.adapter(name)?;
+        if let Some(manifest) = registry.manifest(name)? {
+            return Ok(Self { manifest, folder });
+        }
+        let message = format!("`{}` is not there or has no manifest", folder.display());
+        Err(Stop::new(Exit::Data, message).hint(PUT_BACK).into())
+    }
+
+    /// Compares the weights with the manifest.
+    ///
+    /// # Errors
+    /// With the file, when it is missing or not the one that was registered.
+    pub(crate) fn unaltered(&self) -> anyhow::Result<()> {
+        let path = self.folder.join(ADAPTER).join(PEFT[1]);
+        let refuse = |what: String| {
+            let message = format!(
+                "`{}` {what}, its manifest says {}",
+                path.display(),
+                self.manifest.adapter_sha256
+            );
+            Stop::new(Exit::Data, message).hint(PUT_BACK)
+        };
+        match run::sha256_of(&path) {
+            Ok(found) if found == self.manifest.adapter_sha256 => Ok(()),
+            Ok(found) => Err(refuse(format!("was altered: it has sha256 {found}")).into()),
+            Err(error) => Err(refuse(format!("cannot be read ({})", error.root_cause())).into()),
+        }
     }
 
     /// Reads the adapter.
@@ -288,9 +343,7 @@ impl Package {
                 folder.display(),
                 self.manifest.adapter_sha256
             );
-            return Err(Stop::new(Exit::Model, message)
-                .hint("files of the registry are never changed: put the original back")
-                .into());
+            return Err(Stop::new(Exit::Model, message).hint(PUT_BACK).into());
         }
         let (tensors, _) = peft::read(&folder)?;
         Ok(Lora::from_tensors(config, &tensors)?)
@@ -326,9 +379,7 @@ impl Package {
                 "the prompt template of `{}` is not the one it was trained with",
                 self.manifest.name
             );
-            return Err(Stop::new(Exit::Model, message)
-                .hint("files of the registry are never changed: put the original back")
-                .into());
+            return Err(Stop::new(Exit::Model, message).hint(PUT_BACK).into());
         }
         Ok((templates, settings))
     }

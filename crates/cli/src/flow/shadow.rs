@@ -10,7 +10,7 @@ use market::freqtrade::{self, CandleKind};
 use market::{Bars, Instrument, Surroundings, Timestamp};
 use serde_json::json;
 use serve::ServeError;
-use serve::http::{Options, Server};
+use serve::http::{Bound, Options, Server};
 use serve::registry::{ChangeKind, Registry};
 use serve::shadow::desk::{Inbox, desk};
 use serve::shadow::feed::{Directory, Exchange, Feed, Source};
@@ -57,8 +57,18 @@ struct Opened {
     server: Option<Server>,
 }
 
-/// Opens the log, lays down the rule, begins to listen.
+/// Takes the address, opens the log, lays down the rule, begins to answer. A service that cannot
+/// listen leaves no log behind.
 fn open(job: &Job, bench: Bench) -> anyhow::Result<Opened> {
+    job.preregistration.check()?;
+    let bound = job.listen.map(|listen| {
+        Bound::new(Options {
+            listen,
+            token: job.token.clone(),
+            requests_per_second: job.requests_per_second,
+        })
+    });
+    let bound = bound.transpose()?;
     let log = ShadowLog::open(&job.log)?;
     if log.dropped_bytes() > 0 {
         output::warn(&format!(
@@ -75,8 +85,8 @@ fn open(job: &Job, bench: Bench) -> anyhow::Result<Opened> {
     if !history.oddities.is_empty() {
         let first = &history.oddities[0];
         output::warn(&format!(
-            "{} odd lines in the log; the first: `{}` line {}: {}",
-            history.oddities.len(),
+            "{} in the log; the first: `{}` line {}: {}",
+            output::counted(history.oddities.len(), "odd line"),
             first.path.display(),
             first.line,
             first.reason
@@ -95,14 +105,9 @@ fn open(job: &Job, bench: Bench) -> anyhow::Result<Opened> {
     let board = Arc::new(Board::default());
     let (desk, inbox) = desk();
     let service = Service::resume(setup.clone(), bench, log, &history, Arc::clone(&board));
-    let server = match job.listen {
+    let server = match bound {
         None => None,
-        Some(listen) => {
-            let options = Options {
-                listen,
-                token: job.token.clone(),
-                requests_per_second: job.requests_per_second,
-            };
+        Some(bound) => {
             let routes = Routes {
                 board: Arc::clone(&board),
                 desk,
@@ -110,7 +115,7 @@ fn open(job: &Job, bench: Bench) -> anyhow::Result<Opened> {
                 verdicts: Verdicts::new(job.log.clone(), job.knowledge_cutoff),
                 registry: job.registry.clone(),
             };
-            let server = Server::start(options, Arc::new(routes))?;
+            let server = bound.serve(Arc::new(routes));
             output::note(&format!("listening on http://{}", server.address()));
             Some(server)
         }
@@ -173,6 +178,7 @@ pub(crate) fn replay(
     let (Some(first), Some(last)) = (first, last) else {
         return Err(Stop::new(Exit::Data, "the candles have no rows").into());
     };
+    refuse_outside((from, to), (Timestamp(*first), last))?;
     // A decision at `from` itself is wanted.
     let after = Timestamp(from.map_or(*first, |from| from.0 - 1));
     let until = to.unwrap_or(last);
@@ -219,6 +225,20 @@ pub(crate) fn replay(
     Ok(Printed::new(data, text))
 }
 
+/// Refuses a replay of nothing, before a log is begun.
+fn refuse_outside(
+    (from, to): (Option<Timestamp>, Option<Timestamp>),
+    (first, last): (Timestamp, Timestamp),
+) -> Result<(), Stop> {
+    let message = match (from, to) {
+        (Some(from), Some(to)) if from > to => format!("`--from {from}` is after `--to {to}`"),
+        (Some(from), _) if from > last => format!("`--from {from}` is after the candles' end"),
+        (_, Some(to)) if to < first => format!("`--to {to}` is before the candles' beginning"),
+        _ => return Ok(()),
+    };
+    Err(Stop::new(Exit::Usage, message).hint(format!("the candles go from {first} to {last}")))
+}
+
 /// Decides on bars as they close, until Ctrl-C.
 ///
 /// # Errors
@@ -244,7 +264,7 @@ pub(crate) fn live(
     let mut feed = Feed::default();
     let mut state = Loop::default();
     while !interrupt::requested() {
-        watched.look(&job.registry, &mut opened.service);
+        watched.look(&job.registry, &mut opened);
         if state.step(job, &mut opened, source.as_mut(), &mut feed, floor)? {
             continue;
         }
@@ -300,8 +320,9 @@ impl Loop {
                     self.due |= merged.added > 0;
                     if merged.revised > 0 {
                         let text = format!(
-                            "{} bars of {} were revised after their close",
-                            merged.revised, bars.instrument
+                            "{} of {} revised after the close",
+                            output::counted(merged.revised, "bar"),
+                            bars.instrument
                         );
                         output::warn(&text);
                         let _ = opened.service.tell(EventKind::Notice, now, Some(text));
@@ -378,7 +399,8 @@ impl Watched {
     }
 
     /// Takes over another champion, if there is one; what cannot be taken over is told.
-    fn look(&mut self, registry: &Registry, service: &mut Service<Bench>) {
+    fn look(&mut self, registry: &Registry, opened: &mut Opened) {
+        let Opened { service, board, .. } = opened;
         let state = match registry.state() {
             Ok(Some(state)) if state.revision != self.revision => state,
             _ => return,
@@ -398,15 +420,22 @@ impl Watched {
                 .cloned(),
         );
         if names == seated {
+            board.registry(None);
             return;
         }
         if let Err(error) = service.judge().change(&names, registry) {
-            output::warn(&format!(
+            let text = format!(
                 "`{}` is champion in the registry but cannot be seated: {error:#}",
                 state.champion
-            ));
+            );
+            output::warn(&text);
+            board.registry(Some(text.clone()));
+            if let Err(error) = service.tell(EventKind::Notice, clock::now(), Some(text)) {
+                output::warn(&error.to_string());
+            }
             return;
         }
+        board.registry(None);
         let last = registry
             .history()
             .ok()

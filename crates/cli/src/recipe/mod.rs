@@ -15,10 +15,11 @@ mod yaml;
 use std::path::Path;
 
 use clap::ValueEnum;
-use dataset::{Dataset, PreferencePair};
+use dataset::PreferencePair;
 use weights::BaseModel;
 
 use crate::exit::{Exit, Stop};
+use crate::flow::corpus::{self, Corpus};
 use crate::flow::text::Text;
 use crate::settings::Settings;
 
@@ -78,8 +79,8 @@ pub(crate) struct Inputs<'a> {
     pub(crate) recipe: Recipe,
     /// The settings a native run would have.
     pub(crate) settings: &'a Settings,
-    /// The data set.
-    pub(crate) dataset: &'a Dataset,
+    /// The data set, or the bridge.
+    pub(crate) corpus: &'a Corpus,
     /// The sha256 of its manifest.
     pub(crate) dataset_sha256: &'a str,
     /// Preference pairs, if there are any.
@@ -90,6 +91,22 @@ pub(crate) struct Inputs<'a> {
     pub(crate) base_name: &'a str,
     /// Its revision on the hub.
     pub(crate) base_revision: Option<&'a str>,
+}
+
+impl Inputs<'_> {
+    /// Returns the files of the data set whose lines are training rows, one after the other.
+    fn row_files(&self) -> Vec<&'static str> {
+        match self.corpus {
+            Corpus::Decisions(_) => vec!["examples.jsonl"],
+            Corpus::Conversations(files) => corpus::conversation_files(files),
+        }
+    }
+
+    /// Reports whether answers begin with a decision whose tokens may weigh more, and held-out
+    /// decisions are watched on the way; a bridge's give their reasons first.
+    fn decides(&self) -> bool {
+        matches!(self.corpus, Corpus::Decisions(_))
+    }
 }
 
 /// A recipe's files, by their path in the bundle, and what the reader should know.

@@ -38,6 +38,10 @@ pub(super) fn settings(inputs: &Inputs<'_>, order: &Order) -> anyhow::Result<Val
     let seen: usize = order.sft.iter().map(Vec::len).sum();
     sft["steps"] = order.sft.len().into();
     sft["examples"] = seen.into();
+    if !inputs.decides() {
+        // A native run weighs all words of these answers alike, and watches no decisions.
+        sft["decision_weight"] = 1.0.into();
+    }
     let mut dpo = Value::Null;
     if !order.dpo.is_empty() {
         dpo = serde_json::to_value(&settings.dpo)?;
@@ -45,6 +49,7 @@ pub(super) fn settings(inputs: &Inputs<'_>, order: &Order) -> anyhow::Result<Val
     }
     let config = inputs.base.map(|(files, _)| files.config());
     let texts: Vec<String> = match inputs.base {
+        _ if !inputs.decides() => Vec::new(),
         Some((_, text)) => text.decision_texts().to_vec(),
         None => dataset::Decision::ALL
             .iter()
@@ -65,6 +70,7 @@ pub(super) fn settings(inputs: &Inputs<'_>, order: &Order) -> anyhow::Result<Val
             "sha256": inputs.base.map(|(files, _)| files.sha256()).transpose()?,
         },
         "dataset_sha256": inputs.dataset_sha256,
+        "row_files": inputs.row_files(),
         "quantisation": if is_nf4(inputs) { "nf4" } else { "none" },
         "arithmetic": if settings.model.precision == Precision::F32 { "f32" } else { "bf16" },
         "recompute": settings.model.recompute || config.is_none_or(|c| c.hidden_size >= WIDE),

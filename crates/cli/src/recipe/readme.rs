@@ -6,6 +6,7 @@ use train::{Keep, Reference};
 
 use super::rows::Order;
 use super::{Inputs, Recipe};
+use crate::flow::corpus::Corpus;
 
 /// Returns what the run elsewhere has in another way than a native one, a sentence each.
 pub(super) fn differences(inputs: &Inputs<'_>) -> Vec<String> {
@@ -25,9 +26,15 @@ pub(super) fn differences(inputs: &Inputs<'_>) -> Vec<String> {
             "Packed without the base model: text is tokenised on the GPU machine, which refuses a row whose prompt the chat template rewrites, and the adapter's first values are the trainer's own draw.",
         );
     }
-    add(
-        "The accuracy of decisions on held-out rows is not measured on the way; `foretune evaluate` does that at home.",
-    );
+    if inputs.decides() {
+        add(
+            "The accuracy of decisions on held-out rows is not measured on the way; `foretune evaluate` does that at home.",
+        );
+    } else if inputs.base.is_none() && has_several_answers(inputs.corpus) {
+        add(
+            "Packed without the base model: of a conversation with several answers only the last one carries loss.",
+        );
+    }
     if inputs.recipe.is_scripted() {
         if inputs.pairs.is_some() {
             add(
@@ -41,7 +48,7 @@ pub(super) fn differences(inputs: &Inputs<'_>) -> Vec<String> {
         }
         return out;
     }
-    if train.decision_weight != 1.0 {
+    if train.decision_weight != 1.0 && inputs.decides() {
         let text = format!(
             "`train.decision_weight` is {} here and 1 there: this trainer has no weight per token, so the decision counts as much as any other word of the answer. Compare with a native run under `--set train.decision_weight=1`.",
             train.decision_weight
@@ -51,7 +58,7 @@ pub(super) fn differences(inputs: &Inputs<'_>) -> Vec<String> {
     add(
         "The step size begins at 0 and not one step above it, as transformers' schedules do: the first optimiser step changes nothing.",
     );
-    if train.keep == Keep::Best || train.early_stopping > 0 {
+    if inputs.decides() && (train.keep == Keep::Best || train.early_stopping > 0) {
         add(
             "No validation: `train.keep` and `train.early_stopping` have no effect, the last adapter comes back.",
         );
@@ -62,6 +69,16 @@ pub(super) fn differences(inputs: &Inputs<'_>) -> Vec<String> {
         );
     }
     out
+}
+
+fn has_several_answers(corpus: &Corpus) -> bool {
+    let Corpus::Conversations(files) = corpus else {
+        return false;
+    };
+    files.conversations.iter().any(|conversation| {
+        let turns = conversation.messages.iter();
+        turns.filter(|turn| turn.role == "assistant").count() > 1
+    })
 }
 
 /// Returns the page of the recipe.
@@ -91,9 +108,23 @@ pub(super) fn recipe(inputs: &Inputs<'_>, order: &Order, differences: &[String])
                 for a base that does not fit one of them. The division was tried with two processes \
                 on a processor; sharding was not, for it needs GPUs.\n";
     }
-    out += "\n## The same as `foretune train`\n\n\
-            - **Data**: the rows of `dataset/examples.jsonl` that a native run takes, in its order: \
-            a line of `recipe/sft_order.txt` is an optimiser step.\n";
+    let files: Vec<String> = inputs
+        .row_files()
+        .iter()
+        .map(|name| format!("`dataset/{name}`"))
+        .collect();
+    let counted = if files.len() > 1 {
+        ", counted from the first to the last of these files,"
+    } else {
+        ""
+    };
+    let _ = write!(
+        out,
+        "\n## The same as `foretune train`\n\n\
+         - **Data**: the rows of {}{counted} that a native run takes, in its order: a line of \
+         `recipe/sft_order.txt` is an optimiser step.\n",
+        files.join(", ")
+    );
     if inputs.base.is_some() {
         out += "- **Template, tokens, masks**: `recipe/tokens/` holds every row as foretune's own \
                 tokenizer and chat template write it; only answers carry loss.\n\
@@ -138,8 +169,8 @@ pub(super) fn recipe(inputs: &Inputs<'_>, order: &Order, differences: &[String])
 
 /// What the first page of a bundle tells.
 pub(crate) struct Page<'a> {
-    /// Training, validation and test examples.
-    pub(crate) examples: [usize; 3],
+    /// What the data set holds, in words.
+    pub(crate) contents: &'a str,
     /// Formula samples, if there are any.
     pub(crate) formulas: Option<usize>,
     /// Preference pairs, if there are any.
@@ -152,16 +183,14 @@ pub(crate) struct Page<'a> {
 
 /// Returns the first page of a bundle.
 pub(crate) fn bundle(page: &Page<'_>) -> String {
-    let [train, validation, test] = page.examples;
     let mut out = format!(
         "# A foretune bundle\n\n\
          Everything a machine needs to train on this data set, and to make sure that it is this \
          data set. Base model: `{}`.\n\n\
          | part | what it is |\n| --- | --- |\n\
-         | `dataset/` | {train} training, {validation} validation and {test} test examples with \
-         their templates, datasheet and manifest |\n\
+         | `dataset/` | {} with templates, datasheet and manifest |\n\
          | `foretune.toml` | the settings in force |\n",
-        page.model
+        page.model, page.contents
     );
     if let Some(formulas) = page.formulas {
         let _ = writeln!(

@@ -3,20 +3,22 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use dataset::Example;
-use model::Lora;
+use dataset::bridge::{Conversation, TrainingFiles};
+use dataset::{Decision, Example};
+use model::{Encoded, Lora};
 use serde_json::{Value, json};
 use weights::BaseModel;
 use weights::peft::{self, PeftConfig};
 
 use super::Inputs;
+use crate::flow::corpus::{self, Corpus};
 use crate::flow::select;
 use crate::flow::shorten::Limit;
 use crate::flow::text::Text;
 
 /// Which rows every optimiser step learns from, counted from 0 in their file.
 pub(super) struct Order {
-    /// Steps of the supervised training, rows of `examples.jsonl`.
+    /// Steps of the supervised training, rows of the files of [`Inputs::row_files`].
     pub(super) sft: Vec<Vec<usize>>,
     /// Steps of the training by preference, rows of `pairs.jsonl`.
     pub(super) dpo: Vec<Vec<usize>>,
@@ -28,11 +30,16 @@ impl Order {
     /// Draws the order as a native run does.
     pub(super) fn of(inputs: &Inputs<'_>) -> Self {
         let train = &inputs.settings.train;
-        let rows = places(&inputs.dataset.train);
-        let chosen: Vec<usize> = select::training(&inputs.dataset.train, train.max_examples)
-            .into_iter()
-            .filter_map(|example| rows.get(example.id.as_str()).copied())
-            .collect();
+        let chosen: Vec<usize> = match inputs.corpus {
+            Corpus::Decisions(dataset) => {
+                let rows = places(&dataset.train);
+                select::training(&dataset.train, train.max_examples)
+                    .into_iter()
+                    .filter_map(|example| rows.get(example.id.as_str()).copied())
+                    .collect()
+            }
+            Corpus::Conversations(files) => corpus::conversation_rows(files, train.max_examples),
+        };
         let steps = |len: usize| -> Vec<Vec<usize>> {
             let seen = train::order(len, train.seed, train.examples_seen(len));
             seen.chunks(train.batch_size)
@@ -67,9 +74,12 @@ fn validation(inputs: &Inputs<'_>) -> Vec<usize> {
     if most == 0 || inputs.settings.train.validate_every == 0 {
         return Vec::new();
     }
-    let held_out = &inputs.dataset.validation;
+    let Corpus::Decisions(dataset) = inputs.corpus else {
+        return Vec::new();
+    };
+    let held_out = &dataset.validation;
     let rows = places(held_out);
-    let chosen = select::decisions(held_out, inputs.dataset.settings.horizon(), most);
+    let chosen = select::decisions(held_out, dataset.settings.horizon(), most);
     let count = most.min(chosen.len());
     (0..count)
         .filter_map(|at| {
@@ -105,22 +115,26 @@ pub(super) fn tokens(
     text: &Text,
 ) -> anyhow::Result<Vec<(String, Vec<u8>)>> {
     let mut out = Vec::new();
-    for (name, part, rows) in [
-        ("sft", &inputs.dataset.train, order.distinct()),
-        (
-            "validation",
-            &inputs.dataset.validation,
-            order.validation.clone(),
-        ),
-    ] {
-        let examples: Vec<&Example> = rows.iter().map(|row| &part[*row]).collect();
-        let content = encoded(inputs, text, &rows, &examples)?;
-        out.push((format!("tokens/{name}.jsonl"), content));
+    match inputs.corpus {
+        Corpus::Decisions(dataset) => {
+            for (name, part, rows) in [
+                ("sft", &dataset.train, order.distinct()),
+                ("validation", &dataset.validation, order.validation.clone()),
+            ] {
+                let examples: Vec<&Example> = rows.iter().map(|row| &part[*row]).collect();
+                let content = decisions(inputs, text, &rows, &examples)?;
+                out.push((format!("tokens/{name}.jsonl"), content));
+            }
+        }
+        Corpus::Conversations(files) => {
+            let content = conversations(inputs, text, &order.distinct(), files)?;
+            out.push(("tokens/sft.jsonl".to_owned(), content));
+        }
     }
     if let Some(pairs) = inputs.pairs {
         let (encoded, _) = text.pairs(pairs, Limit::from(&inputs.settings.train))?;
         let lines = encoded.iter().map(|pair| {
-            let answer = |side: &model::Encoded| side.tokens[answer_start(side)..].to_vec();
+            let answer = |side: &Encoded| side.tokens[answer_start(side)..].to_vec();
             json!({
                 "id": pair.id,
                 "prompt_ids": pair.chosen.tokens[..answer_start(&pair.chosen)],
@@ -134,12 +148,13 @@ pub(super) fn tokens(
 }
 
 /// Returns where the last answer begins; an earlier one is the same on both sides of a pair.
-fn answer_start(encoded: &model::Encoded) -> usize {
+fn answer_start(encoded: &Encoded) -> usize {
     let prompt = encoded.supervised.iter().rposition(|on| !on);
     prompt.map_or(0, |at| at + 1)
 }
 
-fn encoded(
+/// Returns rows whose answers begin with a decision.
+fn decisions(
     inputs: &Inputs<'_>,
     text: &Text,
     rows: &[usize],
@@ -151,9 +166,8 @@ fn encoded(
         .iter()
         .zip(rows)
         .zip(examples)
-        .map(|((e, row), example)| {
-            let mask: Vec<u8> = e.supervised.iter().map(|on| u8::from(*on)).collect();
-            let first = e.prompt_len + text.decisions.lead.len();
+        .map(|((encoded, row), example)| {
+            let first = encoded.prompt_len + text.decisions.lead.len();
             let label = &text.decisions.labels[example.label.index()];
             let weights: Vec<Value> = if train.decision_weight == 1.0 {
                 Vec::new()
@@ -162,12 +176,33 @@ fn encoded(
                     .map(|at| json!([at, train.decision_weight]))
                     .collect()
             };
-            json!({
-                "row": row, "id": e.id, "label": example.label, "input_ids": e.tokens,
-                "completion_mask": mask, "weights": weights,
-            })
+            line(encoded, *row, Some(example.label), &weights)
         });
     jsonl(lines)
+}
+
+/// Returns rows of conversations, every token of whose answers weighs the same.
+fn conversations(
+    inputs: &Inputs<'_>,
+    text: &Text,
+    rows: &[usize],
+    files: &TrainingFiles,
+) -> anyhow::Result<Vec<u8>> {
+    let chosen: Vec<&Conversation> = rows.iter().map(|row| &files.conversations[*row]).collect();
+    let (encoded, _) = text.plain(&chosen, Limit::from(&inputs.settings.train))?;
+    let lines = encoded
+        .iter()
+        .zip(rows)
+        .map(|(encoded, row)| line(encoded, *row, None, &[]));
+    jsonl(lines)
+}
+
+fn line(encoded: &Encoded, row: usize, label: Option<Decision>, weights: &[Value]) -> Value {
+    let mask: Vec<u8> = encoded.supervised.iter().map(|on| u8::from(*on)).collect();
+    json!({
+        "row": row, "id": encoded.id, "label": label, "input_ids": encoded.tokens,
+        "completion_mask": mask, "weights": weights,
+    })
 }
 
 fn jsonl(lines: impl Iterator<Item = Value>) -> anyhow::Result<Vec<u8>> {

@@ -2,11 +2,14 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use market::table::{WideColumn, WideOptions, WideValues, WideWriter};
 
+use serde_json::{Value, json};
+
 use crate::interop;
-use crate::support::{check, finish, foretune, run, tiny};
+use crate::support::{Run, check, finish, foretune, run, tiny};
 
 const BAR: i64 = 900_000;
 const ROWS: usize = 4000;
@@ -122,6 +125,160 @@ fn judged(run: &Path) {
     assert!(sheet.contains("DECISION: APPROVE|VETO - reason"));
 }
 
+/// Runs a command with all that makes its work small.
+fn small(at: &Path, typed: &str) -> Run {
+    let mut command = foretune(at);
+    command.args(typed.split_whitespace());
+    for setting in SMALL {
+        command.args(["--set", setting]);
+    }
+    finish(&mut command)
+}
+
+fn lines(path: &Path) -> Vec<Value> {
+    let text = fs::read_to_string(path).unwrap();
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+/// Takes the bridge to another machine, and the adapter back.
+fn packed(at: &Path) {
+    let pack = "pack --dataset forex_integrated --recipe trl --model model.gguf --pairs --out \
+                bridge.tar.zst --set train.max_examples=2 --json";
+    let told = small(at, pack);
+    check(&told, 0, &[]);
+    let about = &serde_json::from_str::<Value>(&told.stdout).unwrap()["about"];
+    assert_eq!(about["dataset"]["kind"], "bridge");
+    assert_eq!(about["dataset"]["train"], 82);
+    assert_eq!(about["pairs"], 12);
+    check(&run(at, "unpack bridge.tar.zst --out work"), 0, &[]);
+    let verified = run(at, "dataset verify work/dataset");
+    check(&verified, 0, &[]);
+    assert!(verified.stdout.ends_with("READY\n"), "{verified:#?}");
+    let work = at.join("work");
+    let summed = Command::new("sh").arg(work.join("verify.sh")).output();
+    assert!(summed.unwrap().status.success());
+    let page = fs::read_to_string(work.join("README.md")).unwrap();
+    let contents = "a bridge: 82 training conversations (42 from market data), 12 preference pairs";
+    assert!(page.contains(contents), "{page}");
+    assert_eq!(lines(&work.join("pairs.jsonl")).len(), 12);
+    // The native run of the page took one step of two rows: these, with as many tokens.
+    let rows = lines(&work.join("recipe/tokens/sft.jsonl"));
+    let length = |row: &Value| row["input_ids"].as_array().unwrap().len();
+    let log = lines(&at.join("runs/bridge/metrics.jsonl"));
+    let step = log.iter().find(|line| line["total_steps"].is_u64());
+    assert_eq!(
+        step.unwrap()["tokens"],
+        rows.iter().map(length).sum::<usize>()
+    );
+    assert!(rows.iter().all(|row| row["weights"] == json!([])));
+    let settings = fs::read_to_string(work.join("recipe/settings.json")).unwrap();
+    let settings: Value = serde_json::from_str(&settings).unwrap();
+    assert_eq!(settings["sft"]["decision_weight"], 1.0);
+    let texts: Vec<Value> = settings["row_files"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .flat_map(|name| lines(&work.join("dataset").join(name.as_str().unwrap())))
+        .collect();
+    assert_eq!(texts.len(), 82);
+    for row in &rows {
+        assert_eq!(
+            texts[row["row"].as_u64().unwrap() as usize]["id"],
+            row["id"]
+        );
+    }
+    in_order(at, &texts);
+
+    // What a run of the bridge can do, the adapter that came back can.
+    let import = "import runs/bridge/adapter --dataset work/dataset --model model.gguf --out back";
+    check(&small(at, import), 0, &[]);
+    check(&small(at, "evaluate back --preset forex-bridge"), 0, &[]);
+    judged(&at.join("back"));
+}
+
+/// Without tokens, the bundle's own script hands out the conversations in the order of training.
+fn in_order(at: &Path, texts: &[Value]) {
+    let pack = "pack --dataset forex_integrated --recipe trl --model model.gguf --text-only --out \
+                text.tar.zst --set train.max_examples=9";
+    check(&small(at, pack), 0, &[]);
+    check(&run(at, "unpack text.tar.zst --out text"), 0, &[]);
+    let ordered = Command::new("python3")
+        .args(["recipe/bundle.py", "ordered", "out/rows.jsonl"])
+        .current_dir(at.join("text"))
+        .output()
+        .unwrap();
+    assert!(ordered.status.success(), "{ordered:?}");
+    let order = fs::read_to_string(at.join("text/recipe/sft_order.txt")).unwrap();
+    let order: Vec<usize> = order
+        .split_whitespace()
+        .map(|row| row.parse().unwrap())
+        .collect();
+    let mut distinct = order.clone();
+    distinct.sort_unstable();
+    distinct.dedup();
+    assert_eq!(distinct, [0, 10, 20, 30, 40, 50, 60, 70, 81]);
+    let rows = lines(&at.join("text/out/rows.jsonl"));
+    assert_eq!(rows.len(), order.len());
+    for (row, found) in order.iter().zip(&rows) {
+        assert_eq!(found["messages"], texts[*row]["messages"]);
+    }
+}
+
+/// What is not for a bridge says so, and leaves it as it is.
+fn refused(at: &Path) {
+    fs::write(at.join("market.json"), MARKET).unwrap();
+    for command in [
+        "predict market.json --adapter runs/bridge",
+        "promote runs/bridge --override because",
+        "shadow --replay --champion base --challenger runs/bridge --log shadow",
+    ] {
+        let told = ["trained on a bridge", "use `foretune evaluate`"];
+        let done = run(at, command);
+        check(&done, 3, &told);
+        assert!(!done.stderr.contains("dataset build"), "{done:#?}");
+    }
+    assert!(!at.join("adapters").exists() && !at.join("shadow").exists());
+    check(
+        &run(at, "audit forex_integrated"),
+        3,
+        &["a bridge is audited when it is built", "--no-audit"],
+    );
+    let manifest = fs::read(at.join("forex_integrated/manifest.json")).unwrap();
+    for (command, told) in [
+        (
+            "train sft --dataset forex_integrated --model model.gguf --out forex_integrated",
+            "is not a run directory",
+        ),
+        (
+            "import runs/bridge/adapter --dataset work/dataset --model model.gguf --out \
+             forex_integrated",
+            "is not a run directory",
+        ),
+        (
+            "pack --dataset forex_integrated --out forex_integrated/bundle.tar.zst",
+            "lies in the data set",
+        ),
+        (
+            "dataset build --preset forex-bridge --out other",
+            "--package DIR",
+        ),
+        (
+            "dataset build --preset forex-bridge --package training_package --data candles",
+            "cannot be used with",
+        ),
+    ] {
+        check(&run(at, command), 2, &[told]);
+    }
+    assert!(fs::read(at.join("forex_integrated/manifest.json")).unwrap() == manifest);
+    assert!(!at.join("other").exists() && !at.join("forex_integrated.1").exists());
+}
+
+const MARKET: &str = r#"{"asset": "BTC/USDT", "price": 101.5, "change": 0.012, "indicators":
+    {"rsi": 61.2, "macd_histogram": 0.4, "ema_9": 101.0, "ema_21": 100.5, "ema_50": 99.0,
+     "ema_200": 97.0, "percent_b": 0.8, "volatility": 0.006}}"#;
+
 #[test]
 fn the_commands_of_the_page_run_and_an_altered_part_is_refused() {
     let folder = tempfile::tempdir().unwrap();
@@ -164,6 +321,8 @@ fn the_commands_of_the_page_run_and_an_altered_part_is_refused() {
         }
     }
     judged(&at.join("runs/bridge"));
+    packed(at);
+    refused(at);
     // A single letter changed: the gates say so and nothing is trained.
     let path = at.join("forex_integrated/real_trade_scenarios.jsonl");
     let text = fs::read_to_string(&path).unwrap();

@@ -249,12 +249,37 @@ fn the_gate_refuses_what_is_not_shown() {
 }
 
 #[test]
+fn a_log_without_decisions_is_no_reason_to_keep_anybody() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), 0, 0);
+    let empty = run(folder.path(), "evaluate --log . --gate");
+    check(&empty, 2, &["no decision is in `.`", "--replay"]);
+    let path = folder.path().join(log::FILE);
+    fs::write(&path, "{\"schema\":9,\"kind\":\"decision\"}\n").unwrap();
+    check(
+        &run(folder.path(), "evaluate --log ."),
+        3,
+        &["that can be used: 1 line read, 1 not used: 1 foreign schema"],
+    );
+}
+
+#[test]
 fn a_directory_without_a_rule_is_no_log() {
     let folder = tempfile::tempdir().unwrap();
     check(
         &run(folder.path(), "evaluate --log ."),
-        7,
-        &["preregistration.json"],
+        3,
+        &["no shadow log", "preregistration.json", "--replay"],
+    );
+    check(
+        &run(folder.path(), "promote base --override x --log ."),
+        3,
+        &["no shadow log"],
+    );
+    check(
+        &run(folder.path(), "dataset verify ."),
+        3,
+        &["`manifest.json`", "foretune dataset build"],
     );
     check(&run(folder.path(), "evaluate"), 2, &["<RUN>"]);
     check(

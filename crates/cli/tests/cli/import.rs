@@ -214,7 +214,12 @@ fn what_is_no_plain_lora_of_this_base_is_refused_by_name() {
         edit(&at.join(&name).join("adapter_config.json"), |config| {
             config[key] = value;
         });
-        refused(&name, &[&format!("the key `{key}`")]);
+        let hint = if key == "r" {
+            "hint:"
+        } else {
+            "hint: train plain LoRA (no DoRA, no modules_to_save, bias none), or merge it with PEFT"
+        };
+        refused(&name, &[&format!("the key `{key}`"), hint]);
     }
     let first = "base_model.model.model.layers.0.self_attn.q_proj";
     with_tensors(at, "magnitude", |tensors| {
@@ -223,7 +228,10 @@ fn what_is_no_plain_lora_of_this_base_is_refused_by_name() {
             (vec![2], vec![0; 8]),
         );
     });
-    refused("magnitude", &["lora_magnitude_vector", "plain LoRA"]);
+    refused(
+        "magnitude",
+        &["lora_magnitude_vector", "hint: train plain LoRA (no DoRA"],
+    );
     with_tensors(at, "saved", |tensors| {
         tensors.insert(
             "base_model.model.lm_head.weight".to_owned(),
@@ -275,6 +283,34 @@ fn what_is_no_plain_lora_of_this_base_is_refused_by_name() {
         &["a pickle, which is never read", "safe_serialization"],
     );
     refused("dataset", &["is not a PEFT directory"]);
+}
+
+#[test]
+fn an_import_that_fails_leaves_the_run_that_is_there() {
+    let folder = trained();
+    let at = folder.path();
+    check(&run(at, "import adapter --model model --out back"), 0, &[]);
+    let before = fs::read(at.join("back/manifest.json")).unwrap();
+    let names = |at: &Path| {
+        let entries = fs::read_dir(at).unwrap();
+        let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        names
+    };
+    // PEFT's file has a whole number there: such an adapter is read and cannot be written.
+    with_tensors(at, "fraction", |_| ());
+    edit(&at.join("fraction/adapter_config.json"), |config| {
+        config["lora_alpha"] = json!(4.5);
+    });
+    let listed = names(at);
+    for out in ["back", "fresh"] {
+        let done = run(at, &format!("import fraction --model model --out {out}"));
+        assert_ne!(done.code, 0, "{done:#?}");
+        assert!(done.stderr.contains("alpha"), "{done:#?}");
+    }
+    assert_eq!(names(at), listed);
+    assert!(fs::read(at.join("back/manifest.json")).unwrap() == before);
+    check(&run(at, &format!("evaluate back {EVALUATE}")), 0, &[]);
 }
 
 /// Copies the LoRA GGUF file `from` to `to` with other metadata and tensors.

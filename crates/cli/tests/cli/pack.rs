@@ -151,6 +151,40 @@ fn an_altered_archive_is_refused_with_its_member() {
 }
 
 #[test]
+fn what_is_there_is_not_overwritten() {
+    let folder = with_both();
+    let at = folder.path();
+    fs::write(at.join("notes.txt"), "mine").unwrap();
+    fs::write(at.join("empty"), "").unwrap();
+    for out in ["notes.txt", "empty", "model"] {
+        let done = run(at, &format!("pack --out {out}"));
+        check(&done, 2, &["exists and is no zstd archive"]);
+        let done = run(at, &format!("audit dataset --html {out}"));
+        check(&done, 2, &["exists and is no HTML page"]);
+    }
+    assert_eq!(fs::read(at.join("notes.txt")).unwrap(), b"mine");
+    let page = fs::read(at.join("dataset/audit.html")).unwrap();
+    for command in [
+        "pack --out dataset/audit.html",
+        "pack --out dataset/deep/bundle.tar.zst",
+        "audit dataset --html dataset/audit.html",
+        "audit dataset/test.jsonl --html dataset/page.html",
+    ] {
+        check(&run(at, command), 2, &["lies in the data set"]);
+    }
+    assert!(fs::read(at.join("dataset/audit.html")).unwrap() == page);
+    assert!(!at.join("dataset/deep").exists() && !at.join("dataset/page.html").exists());
+    // What was written before is replaced.
+    check(&run(at, "pack"), 0, &[]);
+    check(&run(at, "pack"), 0, &[]);
+    check(
+        &run(at, "pack --pairs"),
+        2,
+        &["has no pairs of its own", "--pairs pairs.jsonl"],
+    );
+}
+
+#[test]
 fn formula_samples_go_along_when_asked_for() {
     let folder = with_both();
     let at = folder.path();

@@ -29,6 +29,7 @@ const EVALUATE: &[&str] = &[
 const CHECK: &[&str] = &[
     "--set",
     "check.form_rate=0",
+    "--set",
     "check.grounded=0",
     "--set",
     "check.max_new_tokens=6",

@@ -429,6 +429,119 @@ fn promoting_wants_a_verdict_or_a_reason() {
     );
 }
 
+/// Promotes without a verdict.
+fn promote(at: &Path, registry: &str, adapter: &str) -> Run {
+    let words = [
+        "promote",
+        "--registry",
+        registry,
+        adapter,
+        "--override",
+        "x",
+    ];
+    crate::support::finish(foretune(at).args(words))
+}
+
+/// Changes the last byte of a file.
+fn alter(path: &Path) {
+    let mut bytes = fs::read(path).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn an_altered_adapter_becomes_no_champion() {
+    let at = folder();
+    check(&promote(at, "altered", "runs/a"), 0, &[]);
+    check(&promote(at, "altered", "runs/b"), 0, &[]);
+    let weights = "altered/a/adapter/adapter_model.safetensors";
+    alter(&at.join(weights));
+    let before = fs::read(at.join("altered/registry.json")).unwrap();
+    let told = [weights, "was altered", "put the original back"];
+    check(
+        &run(at, "rollback --registry altered --reason worse"),
+        3,
+        &told,
+    );
+    check(&promote(at, "altered", "a"), 3, &told);
+    // The registry keeps what it has under the name: the sound one of the run does not mend it.
+    check(&promote(at, "altered", "runs/a"), 3, &told);
+    fs::remove_file(at.join(weights)).unwrap();
+    check(
+        &run(at, "rollback --registry altered --reason worse"),
+        3,
+        &[weights, "cannot be read"],
+    );
+    assert!(fs::read(at.join("altered/registry.json")).unwrap() == before);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_champion_that_cannot_be_seated_stands_in_the_log_and_in_the_health() {
+    let at = folder();
+    check(&promote(at, "odd-registry", "runs/b"), 0, &[]);
+    check(&promote(at, "odd-registry", "runs/a"), 0, &[]);
+    up_to_now(&at.join("odd-now"));
+    let service = Service::start(
+        at,
+        "shadow --registry odd-registry --challenger base --log odd --listen 127.0.0.1:0 --data odd-now",
+    );
+    let health = object(&service.until("/healthz", |status, _| status == 200));
+    assert_eq!(health["registry"], Value::Null);
+    // Altered between the promotion and the look of the service.
+    alter(&at.join("odd-registry/b/adapter/adapter_model.safetensors"));
+    let path = at.join("odd-registry/registry.json");
+    let mut state = object(&fs::read_to_string(&path).unwrap());
+    let sound = state.clone();
+    state["champion"] = "b".into();
+    state["revision"] = 3.into();
+    fs::write(at.join("odd-registry/.new"), state.to_string()).unwrap();
+    fs::rename(at.join("odd-registry/.new"), &path).unwrap();
+    let told = |body: &str| object(body)["registry"].is_string();
+    let health = object(&service.until("/healthz", |_, body| told(body)));
+    assert_eq!(health["champion"], "a");
+    let reason = health["registry"].as_str().unwrap();
+    assert!(reason.contains("`b`") && reason.contains("cannot be seated"));
+    // The one that acts is champion again: nothing is odd any more.
+    let mut state = sound;
+    state["revision"] = 4.into();
+    fs::write(at.join("odd-registry/.new"), state.to_string()).unwrap();
+    fs::rename(at.join("odd-registry/.new"), &path).unwrap();
+    service.until("/healthz", |_, body| !told(body));
+    assert_eq!(service.interrupt().code, 0);
+    let lines = records(&at.join("odd"));
+    let notice = lines.iter().find(|line| line["event"] == "notice").unwrap();
+    assert_eq!(notice["text"], reason);
+    assert_eq!(notice["arms"][0]["name"], "a");
+}
+
+#[test]
+fn a_service_that_cannot_begin_leaves_no_log() {
+    let at = folder();
+    let begin = format!("shadow --champion runs/a --challenger runs/b --log never {DATA}");
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap();
+    fs::write(at.join("token"), "0123456789abcdef\n0123456789abcdef\n").unwrap();
+    for (more, told) in [
+        ("--replay --from 2030-01-01", "is after the candles' end"),
+        (
+            "--replay --to 2010-01-01",
+            "is before the candles' beginning",
+        ),
+        (
+            "--replay --from 2019-04-02 --to 2019-04-01",
+            "is after `--to",
+        ),
+        ("--replay --alpha 0.5", "below 0.5"),
+        ("--replay --cost-per-side=-0.001", "--cost-per-side -0.001"),
+        (&format!("--listen {taken}"), "cannot listen on"),
+        ("--replay --token-file token", "holds more than a token"),
+    ] {
+        check(&run(at, &format!("{begin} {more}")), 2, &[told]);
+        assert!(!at.join("never").exists(), "{more}");
+    }
+}
+
 /// Asks a server and returns status and body.
 pub(crate) fn ask(address: &str, method: &str, path: &str, body: &[u8]) -> (u16, String) {
     let mut stream = TcpStream::connect(address).unwrap();

@@ -222,7 +222,8 @@ fn audit(directory: &Path, list: &mut List) {
         .ok()
         .and_then(|bytes| serde_json::from_slice::<serde_json::Value>(&bytes).ok());
     let Some(report) = read else {
-        list.add("audit", "there is none: `foretune audit` makes it", false);
+        let none = "there is none: build it again without `--no-audit`";
+        list.add("audit", none, false);
         return;
     };
     let empty = Vec::new();

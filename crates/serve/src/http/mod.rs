@@ -67,12 +67,21 @@ struct Shared {
     open: Arc<AtomicUsize>,
 }
 
-impl Server {
-    /// Begins to listen.
+/// An address that is taken, with nobody to answer yet; connections wait.
+#[derive(Debug)]
+pub struct Bound {
+    listener: TcpListener,
+    address: SocketAddr,
+    options: Options,
+}
+
+impl Bound {
+    /// Takes the address.
     ///
     /// # Errors
-    /// [`ServeError::Listen`] when the address is taken, or lies beyond loopback without a token.
-    pub fn start(options: Options, handler: Arc<dyn Handler>) -> Result<Self, ServeError> {
+    /// [`ServeError::Listen`] when another has it, it lies beyond loopback without a token, or the
+    /// token is too short.
+    pub fn new(options: Options) -> Result<Self, ServeError> {
         let fail = |reason: String| ServeError::Listen {
             address: options.listen,
             reason,
@@ -94,6 +103,20 @@ impl Server {
         let address = listener
             .local_addr()
             .map_err(|error| fail(error.to_string()))?;
+        Ok(Self {
+            listener,
+            address,
+            options,
+        })
+    }
+
+    /// Begins to answer.
+    pub fn serve(self, handler: Arc<dyn Handler>) -> Server {
+        let Self {
+            listener,
+            address,
+            options,
+        } = self;
         let stop = Arc::new(AtomicBool::new(false));
         let open = Arc::new(AtomicUsize::new(0));
         let shared = Arc::new(Shared {
@@ -104,12 +127,22 @@ impl Server {
             open: Arc::clone(&open),
         });
         let acceptor = std::thread::spawn(move || accept(&listener, &shared));
-        Ok(Self {
+        Server {
             address,
             stop,
             acceptor: Some(acceptor),
             open,
-        })
+        }
+    }
+}
+
+impl Server {
+    /// Takes the address and begins to answer.
+    ///
+    /// # Errors
+    /// As [`Bound::new`].
+    pub fn start(options: Options, handler: Arc<dyn Handler>) -> Result<Self, ServeError> {
+        Ok(Bound::new(options)?.serve(handler))
     }
 
     /// Returns where it listens.
@@ -229,11 +262,19 @@ impl Shared {
         if request.path == "/healthz" {
             return None;
         }
-        let given = request.authorization.as_deref().unwrap_or("");
-        let given = given.strip_prefix("Bearer ").unwrap_or("");
+        let given = bearer(request.authorization.as_deref().unwrap_or(""));
         (!equal_in_constant_time(given.as_bytes(), token.as_bytes())).then(|| {
             Response::error(401, "a bearer token is required").header("WWW-Authenticate", "Bearer")
         })
+    }
+}
+
+/// Returns the token of an `Authorization` header; the scheme's name is of either case (RFC 9110,
+/// section 11.1).
+fn bearer(header: &str) -> &str {
+    match header.split_once(' ') {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token.trim(),
+        _ => "",
     }
 }
 

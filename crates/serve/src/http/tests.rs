@@ -115,6 +115,7 @@ fn a_token_is_asked_for_where_there_is_one() {
         ),
         (format!("Authorization: Basic {token}\r\n"), " 401 "),
         (format!("Authorization: Bearer {token}\r\n"), " 200 "),
+        (format!("authorization: bearer {token}\r\n"), " 200 "),
     ] {
         let text = talk(&server, &get("/", &more));
         assert!(text.contains(status), "{more}: {text}");

@@ -42,6 +42,7 @@ struct Inner {
     candles: BTreeMap<Instrument, VecDeque<Candle>>,
     storage: Option<String>,
     source: Option<String>,
+    registry: Option<String>,
     stopping: bool,
     counts: Counts,
 }
@@ -206,6 +207,11 @@ impl Board {
         self.lock().source = fault;
     }
 
+    /// Says why the registry's champion is not seated; none while it is.
+    pub fn registry(&self, fault: Option<String>) {
+        self.lock().registry = fault;
+    }
+
     /// Counts a pass over the arms.
     pub(crate) fn asked(&self, time: Duration, bars: usize) {
         let mut inner = self.lock();
@@ -323,6 +329,7 @@ impl Board {
             "champion": inner.arms.first().map(|arm| arm.name.clone()),
             "storage": inner.storage,
             "source": inner.source,
+            "registry": inner.registry,
             "stopping": inner.stopping,
         });
         (well, value)

@@ -19,6 +19,9 @@ pub const SCHEMA: u32 = 1;
 /// The file's name.
 pub const FILE: &str = "preregistration.json";
 
+/// An error rate of this or more is none to decide by.
+pub const ALPHA_BELOW: f64 = 0.5;
+
 /// What an arm is scored by, one score per non-overlapping block of a horizon, averaged over the
 /// instruments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -62,6 +65,29 @@ pub struct Preregistration {
 }
 
 impl Preregistration {
+    /// Refuses a rule that nothing can be judged by; the same whether it is to be laid down or was.
+    ///
+    /// # Errors
+    /// [`ServeError::Setting`] with the number.
+    pub fn check(&self) -> Result<(), ServeError> {
+        let refuse = |name, reason: String| Err(ServeError::Setting { name, reason });
+        if !(self.alpha > 0.0 && self.alpha < ALPHA_BELOW) {
+            let reason = format!("`{}`, expected between 0 and {ALPHA_BELOW}", self.alpha);
+            return refuse("alpha", reason);
+        }
+        if !(self.clip > 0.0 && self.clip.is_finite()) {
+            return refuse("clip", format!("`{}`, expected above 0", self.clip));
+        }
+        if !(self.cost_per_side >= 0.0 && self.cost_per_side < 1.0) {
+            let reason = format!("`{}`, expected a fraction", self.cost_per_side);
+            return refuse("cost_per_side", reason);
+        }
+        if self.horizon_hours == 0 {
+            return refuse("horizon_hours", "`0`, expected at least 1".to_owned());
+        }
+        Ok(())
+    }
+
     /// Writes the file, or finds it there and the same. Returns its SHA-256.
     ///
     /// # Errors
@@ -99,10 +125,18 @@ impl Preregistration {
     /// Reads the file of a log; also returns its SHA-256.
     ///
     /// # Errors
-    /// [`ServeError::Io`] when it cannot be read, [`ServeError::Line`] when it is none.
+    /// [`ServeError::NoShadowLog`] when there is none, [`ServeError::Io`] when it cannot be read,
+    /// [`ServeError::Line`] when it is no pre-registration.
     pub fn read(folder: &Path) -> Result<(Self, String), ServeError> {
         let path = folder.join(FILE);
-        let bytes = std::fs::read(&path).map_err(io_error("read", &path))?;
+        let bytes = match std::fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                let folder = folder.to_owned();
+                return Err(ServeError::NoShadowLog { folder });
+            }
+            Err(error) => return Err(io_error("read", &path)(error)),
+        };
         let parsed: Self = serde_json::from_slice(&bytes).map_err(|error| ServeError::Line {
             line: error.line(),
             reason: format!("no pre-registration: {error}"),
@@ -179,6 +213,20 @@ mod tests {
     }
 
     #[test]
+    fn a_rule_that_nothing_can_be_judged_by_is_refused() {
+        sample().check().unwrap();
+        for alpha in [0.0, 0.5, f64::NAN] {
+            let rule = Preregistration { alpha, ..sample() };
+            assert!(rule.check().unwrap_err().to_string().contains("alpha"));
+        }
+        let rule = Preregistration {
+            cost_per_side: -1e-13,
+            ..sample()
+        };
+        assert!(rule.check().is_err());
+    }
+
+    #[test]
     fn it_is_written_once_and_another_one_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let digest = sample().lay_down(folder.path()).unwrap();
@@ -186,11 +234,11 @@ mod tests {
         let (read, again) = Preregistration::read(folder.path()).unwrap();
         assert_eq!((read, again), (sample(), digest));
         let other = Preregistration {
-            alpha: 0.5,
+            alpha: 0.4,
             ..sample()
         };
         let error = other.lay_down(folder.path()).unwrap_err();
         let text = error.to_string();
-        assert!(text.contains("`alpha` is 0.05 there, now 0.5"), "{text}");
+        assert!(text.contains("`alpha` is 0.05 there, now 0.4"), "{text}");
     }
 }

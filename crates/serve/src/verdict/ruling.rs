@@ -170,7 +170,7 @@ pub struct Group {
 /// latter is none, [`ServeError::Setting`] for one that nothing can be judged by.
 pub fn judge(folder: &Path, settings: &Settings) -> Result<Verdict, ServeError> {
     let (rule, sha256) = Preregistration::read(folder)?;
-    check(&rule)?;
+    rule.check()?;
     let horizon = i64::from(rule.horizon_hours) * HOUR;
     let records = read(folder, &sha256, horizon, settings.now)?;
     let reign = reign(&records);
@@ -214,27 +214,6 @@ pub fn judge(folder: &Path, settings: &Settings) -> Result<Verdict, ServeError> 
         faults: records.faults,
         challengers,
     })
-}
-
-fn check(rule: &Preregistration) -> Result<(), ServeError> {
-    let refuse = |name, reason: String| Err(ServeError::Setting { name, reason });
-    if !(rule.alpha > 0.0 && rule.alpha < 0.5) {
-        return refuse(
-            "alpha",
-            format!("`{}`, expected between 0 and 0.5", rule.alpha),
-        );
-    }
-    if !(rule.clip > 0.0 && rule.clip.is_finite()) {
-        return refuse("clip", format!("`{}`, expected above 0", rule.clip));
-    }
-    if !(rule.cost_per_side >= 0.0 && rule.cost_per_side < 1.0) {
-        let reason = format!("`{}`, expected a fraction", rule.cost_per_side);
-        return refuse("cost_per_side", reason);
-    }
-    if rule.horizon_hours == 0 {
-        return refuse("horizon_hours", "`0`, expected at least 1".to_owned());
-    }
-    Ok(())
 }
 
 /// Returns every arm but the champion, by name.

@@ -86,8 +86,8 @@ pub(crate) fn run(typed: &Typed) -> anyhow::Result<Printed> {
 fn warn(signals: &Signals) {
     if let Some(first) = signals.oddities.first() {
         output::warn(&format!(
-            "{} odd lines in the log, {} of them left out; the first: `{}` line {}: {}",
-            signals.oddities.len(),
+            "{} in the log, {} left out; the first: `{}` line {}: {}",
+            output::counted(signals.oddities.len(), "odd line"),
             signals.left_out(),
             first.path.display(),
             first.line,
@@ -96,8 +96,8 @@ fn warn(signals: &Signals) {
     }
     if signals.foreign > 0 {
         output::warn(&format!(
-            "{} decisions under another pre-registration are left out",
-            signals.foreign
+            "left out: {} under another pre-registration",
+            output::counted(signals.foreign, "decision")
         ));
     }
 }
