@@ -158,10 +158,10 @@ mod tests {
     fn pieces_are_all_there_in_another_order() {
         let whole = table(605, 10);
         let null = shuffled(&whole, 10, 7);
-        assert_eq!(
-            shuffled(&whole, 10, 7).outcomes[..590],
-            null.outcomes[..590]
-        );
+        let bits = |table: &Table| -> Vec<u32> {
+            table.outcomes.iter().map(|value| value.to_bits()).collect()
+        };
+        assert_eq!(bits(&shuffled(&whole, 10, 7)), bits(&null));
         let sorted = |table: &Table| {
             let finite = table.outcomes.iter().filter(|v| v.is_finite());
             let mut sizes: Vec<f32> = finite.map(|v| v.abs()).collect();
