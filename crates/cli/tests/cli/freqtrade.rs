@@ -67,7 +67,7 @@ fn a_log_becomes_signals_that_the_strategy_reads() {
         2,
         &["`notes.txt` exists and holds no signals", "--out"],
     );
-    check(&run(at, "export signals nowhere"), 7, &["nowhere"]);
+    check(&run(at, "export signals nowhere"), 3, &["nowhere"]);
 
     let read = "import sys; sys.path.insert(0, sys.argv[1]); import foretune_strategy as f; \
                 s = f.Settings.of({}, {'signals_file': sys.argv[2], 'arm': 'adapter'}); \
