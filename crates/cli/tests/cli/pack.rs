@@ -168,12 +168,12 @@ fn what_is_there_is_not_overwritten() {
         "pack --out dataset/audit.html",
         "pack --out dataset/deep/bundle.tar.zst",
         "audit dataset --html dataset/audit.html",
-        "audit dataset/test.jsonl --html dataset/page.html",
+        "audit dataset/test.jsonl --html dataset/other.html",
     ] {
         check(&run(at, command), 2, &["lies in the data set"]);
     }
     assert!(fs::read(at.join("dataset/audit.html")).unwrap() == page);
-    assert!(!at.join("dataset/deep").exists() && !at.join("dataset/page.html").exists());
+    assert!(!at.join("dataset/deep").exists() && !at.join("dataset/other.html").exists());
     // What was written before is replaced.
     check(&run(at, "pack"), 0, &[]);
     check(&run(at, "pack"), 0, &[]);
