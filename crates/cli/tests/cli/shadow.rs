@@ -532,8 +532,8 @@ fn a_service_that_cannot_begin_leaves_no_log() {
             "--replay --from 2019-04-02 --to 2019-04-01",
             "is after `--to",
         ),
-        ("--replay --alpha 0.5", "below 0.5"),
-        ("--replay --cost-per-side=-0.001", "--cost-per-side -0.001"),
+        ("--replay --alpha 0.5", "`shadow.alpha` is `0.5`"),
+        ("--replay --cost-per-side=-0.001", "`shadow.cost_per_side`"),
         (&format!("--listen {taken}"), "cannot listen on"),
         ("--replay --token-file token", "holds more than a token"),
     ] {
