@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use dataset::bridge::{self, FORMULAS, JOINED, Kind, TrainingFiles};
+use dataset::bridge::{self, TrainingFiles};
 use dataset::{Dataset, Example};
 use model::Encoded;
 use train::Validation;
@@ -135,16 +135,6 @@ pub(crate) fn conversation_rows(files: &TrainingFiles, most: usize) -> Vec<usize
     let all: Vec<usize> = (0..files.conversations.len()).collect();
     let most = if most == 0 { all.len() } else { most };
     select::evenly(&all, most).collect()
-}
-
-/// Returns the files that conversations were read from, in the order in which they were.
-pub(crate) fn conversation_files(files: &TrainingFiles) -> Vec<&'static str> {
-    let mut names = [Kind::Reading, Kind::Scenario, Kind::Calculation]
-        .map(Kind::file)
-        .to_vec();
-    names.extend([FORMULAS, JOINED]);
-    names.retain(|name| files.manifest.files.contains_key(*name));
-    names
 }
 
 /// Returns held-out examples to watch while training.

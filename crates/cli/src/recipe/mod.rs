@@ -19,7 +19,7 @@ use dataset::PreferencePair;
 use weights::BaseModel;
 
 use crate::exit::{Exit, Stop};
-use crate::flow::corpus::{self, Corpus};
+use crate::flow::corpus::Corpus;
 use crate::flow::text::Text;
 use crate::settings::Settings;
 
@@ -98,7 +98,7 @@ impl Inputs<'_> {
     fn row_files(&self) -> Vec<&'static str> {
         match self.corpus {
             Corpus::Decisions(_) => vec!["examples.jsonl"],
-            Corpus::Conversations(files) => corpus::conversation_files(files),
+            Corpus::Conversations(files) => files.names(),
         }
     }
 

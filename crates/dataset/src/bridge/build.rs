@@ -15,6 +15,7 @@ use stats::uniqueness;
 use super::answers::{Judged, Shown, Writer, check_numbers};
 use super::draw::spread;
 use super::evidence::{Depth, Evidence};
+use super::guard::{refuse_one_verdict, refuse_unknown_costs, too_good};
 use super::past::Past;
 use super::pool::{History, Sampled};
 use super::sheet::{BridgeSheet, PairCounts};
@@ -29,8 +30,6 @@ use crate::{DatasetError, Facts, Message, Split, seed};
 const SAMPLED_PER_PAIR: usize = 240;
 /// Rows of all pairs together that do: few pairs give more each.
 const SAMPLED: usize = 12_000;
-/// A share of right signals beyond which a leak is more likely than an edge.
-const TOO_GOOD: f64 = 0.75;
 /// Pairs worked on between two reports of progress.
 const PAIRS_AT_ONCE: usize = 4;
 
@@ -231,70 +230,6 @@ pub fn build(
         inputs,
         ensemble: predicted.ensemble,
     })
-}
-
-/// Refuses examples that all have the same verdict: there is nothing to tell apart.
-fn refuse_one_verdict<'a>(
-    directory: &Path,
-    what: &str,
-    examples: impl Iterator<Item = &'a About>,
-) -> Result<(), DatasetError> {
-    let labels: Vec<&str> = examples
-        .filter_map(|about| about.label.as_deref())
-        .collect();
-    for verdict in Verdict::ALL {
-        if labels.is_empty() || labels.contains(&verdict.as_str()) {
-            continue;
-        }
-        let message = format!(
-            "{verdict} never occurs in its {} {what}: expected some signals to pay after costs and \
-             some not to; look at `bridge.cost`, `bridge.costs` and the target's unit",
-            labels.len()
-        );
-        return Err(DatasetError::Bridge {
-            path: directory.to_owned(),
-            message,
-        });
-    }
-    Ok(())
-}
-
-/// Returns a note where signals are right more often than any market allows.
-fn too_good(ensemble: Option<&Ensemble>, scenarios: &[BridgeExample]) -> Option<String> {
-    let accuracy = ensemble.map(|ensemble| ensemble.report.overall.ensemble.accuracy);
-    let paid = scenarios
-        .iter()
-        .filter(|example| example.about.label.as_deref() == Some(Verdict::Approve.as_str()));
-    let paid = paid.count() as f64 / scenarios.len().max(1) as f64;
-    let (what, share) = match accuracy {
-        Some(accuracy) if accuracy > TOO_GOOD => ("the ensemble is right out-of-fold", accuracy),
-        _ if paid > TOO_GOOD => ("signals pay after costs", paid),
-        _ => return None,
-    };
-    Some(format!(
-        "{what} {:.0} % of the time, which no known market allows: look for the outcome, or a value \
-         from after the decision, among the columns",
-        share * 100.0
-    ))
-}
-
-/// Refuses costs of instruments that are not there.
-fn refuse_unknown_costs(tables: &[Table], settings: &BridgeSettings) -> Result<(), DatasetError> {
-    let known = |name: &String| {
-        let mut tables = tables.iter();
-        tables.any(|table| table.instrument.as_str() == name)
-    };
-    match settings.costs.keys().find(|name| !known(name)) {
-        None => Ok(()),
-        Some(name) => {
-            let there: Vec<&str> = tables.iter().map(|t| t.instrument.as_str()).collect();
-            Err(DatasetError::Setting {
-                name: "bridge.costs",
-                value: name.clone(),
-                expected: format!("instruments of the package: {}", there.join(", ")),
-            })
-        }
-    }
 }
 
 /// Gathers the evidence of evenly spaced rows of a pair.

@@ -14,6 +14,7 @@ mod audit;
 mod build;
 mod draw;
 mod evidence;
+mod guard;
 mod key;
 mod null;
 mod parse;

@@ -34,6 +34,21 @@ pub struct TrainingFiles {
     pub from_market: usize,
 }
 
+impl TrainingFiles {
+    /// The files of examples from market data, then the others, in the order they are read.
+    const MARKET: [Kind; 3] = [Kind::Reading, Kind::Scenario, Kind::Calculation];
+    const OTHERS: [&'static str; 2] = [FORMULAS, JOINED];
+
+    /// Returns the files that the conversations were read from, in their order.
+    pub fn names(&self) -> Vec<&'static str> {
+        let names = Self::MARKET.iter().map(|kind| kind.file());
+        names
+            .chain(Self::OTHERS)
+            .filter(|name| self.manifest.files.contains_key(*name))
+            .collect()
+    }
+}
+
 #[derive(Deserialize)]
 struct Line {
     id: String,
@@ -52,7 +67,7 @@ pub fn read_training(directory: &Path) -> Result<TrainingFiles, DatasetError> {
         unaltered(directory, &manifest, name)?;
     }
     let mut conversations = Vec::new();
-    for kind in [Kind::Reading, Kind::Scenario, Kind::Calculation] {
+    for kind in TrainingFiles::MARKET {
         if manifest.files.contains_key(kind.file()) {
             read(&directory.join(kind.file()), &mut conversations)?;
         }
@@ -66,7 +81,7 @@ pub fn read_training(directory: &Path) -> Result<TrainingFiles, DatasetError> {
                 .to_owned(),
         });
     }
-    for name in [FORMULAS, JOINED] {
+    for name in TrainingFiles::OTHERS {
         if manifest.files.contains_key(name) {
             read(&directory.join(name), &mut conversations)?;
         }

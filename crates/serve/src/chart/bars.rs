@@ -72,7 +72,8 @@ pub fn draw(label: Label<'_>, width: f64, bars: &[Bar]) -> String {
     svg.finish()
 }
 
-fn sane(size: f64) -> f64 {
+/// Returns a size that can be drawn.
+pub(super) fn sane(size: f64) -> f64 {
     if size.is_finite() {
         size.clamp(0.0, 1e15)
     } else {

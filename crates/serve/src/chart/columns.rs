@@ -1,6 +1,7 @@
 //! Upright columns side by side, each split into parts: counts, or shares of a whole.
 
 use super::bars::Part;
+use super::bars::sane;
 use super::scale::Scale;
 use super::svg::{Anchor, Label, Svg, text_width};
 use super::{Plot, ticks, y_axis};
@@ -126,14 +127,6 @@ fn one(
                 hint.trim_end(),
             );
         }
-    }
-}
-
-fn sane(size: f64) -> f64 {
-    if size.is_finite() {
-        size.clamp(0.0, 1e15)
-    } else {
-        0.0
     }
 }
 
